@@ -1,0 +1,18 @@
+// Copies a snapshot of the log into another directory.
+#pragma once
+
+#include "disk/file.h"
+#include "disk/progress.h"
+#include "disk/segment_format.h"
+
+#include <vector>
+
+namespace dskvs {
+
+// Copies `segments`, each up to its end, from one directory to the other, which holds none, and
+// syncs files and directory. After a failure the files that it made are gone again. kNotFound: a
+// segment went away. kIo, kSpace, kMemory, kCancelled.
+Status copy_segments(Directory& from, Directory& to, const std::vector<SegmentFile>& segments,
+                     const Progress& progress);
+
+}  // namespace dskvs

@@ -1,0 +1,147 @@
+#include "disk/log_survey.h"
+
+#include <algorithm>
+
+namespace dskvs {
+namespace {
+
+struct Listed {
+  uint64_t id;
+  bool regular;
+};
+
+Status list_segments(Directory& directory, std::vector<Listed>* listed) {
+  std::vector<DirectoryEntry> entries;
+  if (Status status = directory.list(&entries); status != Status::kOk) return status;
+  for (const DirectoryEntry& entry : entries) {
+    uint64_t id;
+    if (parse_segment_name(entry.name, &id)) listed->push_back({id, entry.regular});
+  }
+  std::sort(listed->begin(), listed->end(),
+            [](const Listed& a, const Listed& b) { return a.id < b.id; });
+  return Status::kOk;
+}
+
+Status read_segment_info(Directory& directory, uint64_t id, SegmentInfo* info) {
+  std::unique_ptr<File> file;
+  if (Status status = open_segment(directory, id, &file); status != Status::kOk) return status;
+  *info = {.id = id, .bytes = 0, .state = SegmentState::kGood, .header = {}};
+  if (Status status = file->size(&info->bytes); status != Status::kOk) return status;
+  std::array<std::byte, kBlockBytes> block;
+  size_t got = 0;
+  if (Status status = file->read(0, block.data(), block.size(), &got); status != Status::kOk) {
+    return status;
+  }
+  const HeaderState state = decode_segment_header(block.data(), got, &info->header);
+  if (state == HeaderState::kLaterVersion) {
+    return fail(Status::kVersion, "'{}/{}' is of a later format version than {}", directory.path(),
+                SegmentName(id).text, kFormatVersion);
+  }
+  if (state == HeaderState::kBad) {
+    info->state = info->bytes > kSegmentStart ? SegmentState::kBad : SegmentState::kTorn;
+  } else if (info->header.segment_id != id) {
+    info->state = SegmentState::kBad;
+  }
+  return Status::kOk;
+}
+
+}  // namespace
+
+const SegmentInfo* Survey::find(uint64_t id) const {
+  const auto at = std::lower_bound(segments.begin(), segments.end(), id,
+                                   [](const SegmentInfo& info, uint64_t i) { return info.id < i; });
+  return at != segments.end() && at->id == id ? &*at : nullptr;
+}
+
+Status open_segment(Directory& directory, uint64_t id, std::unique_ptr<File>* file) {
+  return directory.open_file(SegmentName(id).text, FileMode::kRead, file);
+}
+
+Status survey_log(Directory& directory, Survey* survey) {
+  *survey = Survey{};
+  std::vector<Listed> listed;
+  if (Status status = list_segments(directory, &listed); status != Status::kOk) return status;
+  survey->segments.reserve(listed.size());
+  for (const Listed& segment : listed) {
+    SegmentInfo info{.id = segment.id, .bytes = 0, .state = SegmentState::kNoFile, .header = {}};
+    if (segment.regular) {
+      const Status status = read_segment_info(directory, segment.id, &info);
+      const bool replaced = status == Status::kCorrupt;  // by what is no file, since it was listed
+      if (status != Status::kOk && !replaced) return status;
+    }
+    survey->segments.push_back(info);
+    survey->bytes += info.bytes;
+    if (info.state == SegmentState::kGood) survey->store_id = info.header.store_id;
+  }
+  for (SegmentInfo& info : survey->segments) {
+    const bool foreign =
+        info.state == SegmentState::kGood && info.header.store_id != survey->store_id;
+    if (foreign) info.state = SegmentState::kForeign;
+  }
+  return Status::kOk;
+}
+
+bool has_changed(Directory& directory, const Survey& survey) {
+  std::vector<Listed> listed;
+  if (list_segments(directory, &listed) != Status::kOk) return false;
+  if (listed.size() != survey.segments.size()) return true;
+  for (size_t i = 0; i < listed.size(); ++i) {
+    if (listed[i].id != survey.segments[i].id) return true;
+    std::unique_ptr<File> file;
+    const Status status = open_segment(directory, listed[i].id, &file);
+    if (status == Status::kNotFound) return true;
+    uint64_t bytes;
+    if (status == Status::kOk && file->size(&bytes) == Status::kOk &&
+        bytes != survey.segments[i].bytes) {
+      return true;
+    }
+  }
+  return false;
+}
+
+const char* SegmentOrder::refuse(const Frame& frame) {
+  if (frame.type == FrameType::kPad) {
+    return batch_.frames == 0 ? nullptr : "there is padding within a batch";
+  }
+  if (frame.type == FrameType::kCommit) {
+    const CommitPayload payload = decode_commit_payload(frame.value);
+    const uint64_t bytes = batch_.frames == 0 ? 0 : frame.offset - batch_.start;
+    const bool whole = payload.frames == batch_.frames && payload.digest == batch_.digest &&
+                       payload.bytes == bytes;
+    if (!whole) return "the commit does not match its batch";
+    if (!accept_commit(payload, frame.offset + frame.bytes)) {
+      return "the commit does not follow the one before it";
+    }
+    batch_ = Batch{};
+    return nullptr;
+  }
+  if (batch_.frames == 0) batch_.start = frame.offset;
+  ++batch_.frames;
+  batch_.digest = add_to_digest(batch_.digest, frame.checksum);
+  return nullptr;
+}
+
+bool SegmentOrder::accept_commit(const CommitPayload& payload, uint64_t end) {
+  const bool in_order =
+      payload.store_id == header_.store_id && payload.first_epoch == last_epoch_ + 1 &&
+      payload.last_epoch >= last_epoch_ && payload.last_epoch < kEpochMax &&
+      (payload.last_epoch > last_epoch_ || payload.frames == 0) &&
+      payload.first_live_segment >= first_live_segment_ &&
+      payload.first_live_segment <= header_.segment_id && payload.durable_epoch >= durable_epoch_;
+  if (!in_order) return false;
+  if (payload.durable_epoch != durable_epoch_) {
+    auto mark = undurable_.begin();
+    while (mark != undurable_.end() && mark->epoch < payload.durable_epoch) ++mark;
+    if (mark == undurable_.end() || mark->epoch != payload.durable_epoch) return false;
+    durable_epoch_ = mark->epoch;
+    durable_end_ = mark->end;
+    undurable_.erase(undurable_.begin(), mark + 1);
+  }
+  if (payload.last_epoch > last_epoch_) undurable_.push_back({payload.last_epoch, end});
+  last_epoch_ = payload.last_epoch;
+  first_live_segment_ = payload.first_live_segment;
+  end_ = end;
+  return true;
+}
+
+}  // namespace dskvs

@@ -1,0 +1,476 @@
+#include "disk/log_writer.h"
+
+#include "checksum.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <new>
+#include <utility>
+
+namespace dskvs {
+namespace {
+
+constexpr size_t kStagingBytes = size_t{512} << 10;
+constexpr size_t kPiecesMax = 512;
+constexpr uint64_t kLargeValueBytes = uint64_t{16} << 10;  // from here on not copied
+constexpr uint64_t kReserveBytes = uint64_t{1} << 20;
+constexpr uint64_t kRotateBytes = uint64_t{1} << 20;  // so much may be left for a rotation to sync
+
+static_assert(kStagingBytes > kFrameHeaderBytes + kKeyBytesMax + kLargeValueBytes + 8);
+
+}  // namespace
+
+LogWriter::LogWriter(Directory& directory, LogPosition position, uint64_t segment_bytes,
+                     Worker* worker)
+    : directory_(directory),
+      worker_(worker),
+      store_id_(position.store_id),
+      segment_bytes_(segment_bytes),
+      next_segment_id_(position.next_segment_id),
+      written_epoch_(position.recovered_epoch),
+      durable_epoch_(position.durable_epoch),
+      durable_segment_(position.durable_segment),
+      durable_offset_(position.durable_offset),
+      live_(std::move(position.chain)),
+      zombies_(std::move(position.zombies)),
+      staging_(new std::byte[kStagingBytes]) {
+  if (!live_.empty()) first_live_durable_ = live_.front().id;
+  pieces_.reserve(kPiecesMax);
+}
+
+LogWriter::~LogWriter() {
+  if (has_errand()) (void)worker_->wait();
+}
+
+Status LogWriter::begin(uint64_t last_epoch) {
+  if (Status status = reserve_lists(); status != Status::kOk) return status;
+  if (must_rotate()) {
+    if (Status status = rotate(); status != Status::kOk) return status;
+  }
+  const bool fresh = file_ == nullptr;
+  if (fresh) {
+    if (Status status = create_segment(); status != Status::kOk) return status;
+  }
+  rotate_wanted_ = false;
+  batch_ = Batch{};
+  batch_.open = true;
+  batch_.first_epoch = (fresh ? durable_epoch_ : written_epoch_) + 1;
+  batch_.last_epoch = last_epoch;
+  batch_.start = offset_;
+  return Status::kOk;
+}
+
+// So that nothing has to grow while a segment changes its place from one list to another.
+Status LogWriter::reserve_lists() try {
+  const size_t all =
+      live_.size() + zombies_.size() + abandoned_.size() + garbage_.size() + size_t{4};
+  live_.reserve(all);
+  garbage_.reserve(all);
+  abandoned_.reserve(4);
+  return Status::kOk;
+} catch (const std::bad_alloc&) {
+  return fail(Status::kMemory, "no memory to list the segments of '{}'", directory_.path());
+}
+
+bool LogWriter::must_rotate() const {
+  if (file_ == nullptr) return false;
+  return rotate_wanted_ || offset_ >= 2 * segment_bytes_ ||
+         (segment_full() && undurable_bytes() <= kRotateBytes);
+}
+
+uint64_t LogWriter::undurable_bytes() const {
+  if (file_ == nullptr) return 0;
+  return offset_ - (live_.back().id == durable_segment_ ? durable_offset_ : kSegmentStart);
+}
+
+// What the full segment holds becomes durable before its successor is there.
+Status LogWriter::rotate() {
+  if (Status status = sync(); status != Status::kOk) return status;
+  if (file_ == nullptr) return Status::kOk;
+  const Status status = file_->close();
+  file_.reset();
+  return status;
+}
+
+Status LogWriter::create_segment() {
+  const uint64_t id = next_segment_id_++;
+  const SegmentName name(id);
+  Status status = directory_.open_file(name.text, FileMode::kCreate, &file_);
+  if (status == Status::kSpace && free_reserve()) {
+    status = directory_.open_file(name.text, FileMode::kCreate, &file_);
+  }
+  if (status != Status::kOk) {
+    file_.reset();
+    return status;
+  }
+  live_.push_back({id, 0, 0});
+  status = write_segment_header(id);
+  if (status != Status::kOk) return abandon(status);
+  first_live_written_ = first_live_durable_ == 0 ? id : first_live_durable_;
+  seed_ = FrameSeed(store_id_, id);
+  offset_ = flushed_offset_ = kSegmentStart;
+  staged_bytes_ = cut_bytes_ = 0;
+  pieces_.clear();
+  make_reserve();
+  return Status::kOk;
+}
+
+// The header is durable before the first frame is written: a segment that holds more than a bad
+// header is then damaged, and never merely torn.
+Status LogWriter::write_segment_header(uint64_t id) {
+  encode_segment_header({.store_id = store_id_,
+                         .segment_id = id,
+                         .previous_segment = durable_segment_,
+                         .previous_end = durable_offset_,
+                         .first_epoch = durable_epoch_ + 1},
+                        staging_.get());
+  flushed_offset_ = 0;
+  const Piece piece{staging_.get(), kBlockBytes};
+  if (Status status = write({&piece, 1}, kBlockBytes); status != Status::kOk) return status;
+  if (Status status = file_->sync(); status != Status::kOk) return status;
+  return directory_.sync();
+}
+
+Status LogWriter::drop(std::string_view collection) {
+  return append(FrameType::kDrop, collection, {}, nullptr, 0);
+}
+
+Status LogWriter::remove(std::string_view collection, std::string_view member) {
+  return append(FrameType::kRemove, collection, member, nullptr, 0);
+}
+
+Status LogWriter::put(std::string_view collection, std::string_view member, const void* value,
+                      uint64_t value_size) {
+  return append(FrameType::kPut, collection, member, value, value_size);
+}
+
+Status LogWriter::append(FrameType type, std::string_view collection, std::string_view member,
+                         const void* value, uint64_t value_size) {
+  if (!batch_.open) return fail(Status::kIo, "the log's batch has failed before");
+  const size_t key_size = collection.size() + (type == FrameType::kDrop ? 0 : 1 + member.size());
+  const uint64_t unpadded = kFrameHeaderBytes + key_size + value_size;
+  const uint64_t bytes = frame_bytes(key_size, value_size);
+  const bool large = value_size >= kLargeValueBytes;
+  const size_t to_stage = large ? kFrameHeaderBytes + key_size + 8 : bytes;
+  if (Status status = make_room(to_stage); status != Status::kOk) return status;
+
+  std::byte* frame = stage_frame_start(type, collection, member, value_size);
+  if (large) {
+    RunningChecksum hash(seed_.at(offset_));
+    hash.add(frame + kChecksumFrom, kFrameHeaderBytes + key_size - kChecksumFrom);
+    hash.add(value, value_size);
+    count_frame(store_checksum(hash.value(), frame));
+    cut_piece();
+    pieces_.push_back({value, value_size});
+  } else {
+    if (value_size != 0) std::memcpy(staging_.get() + staged_bytes_, value, value_size);
+    staged_bytes_ += value_size;
+    const uint64_t hash =
+        checksum(seed_.at(offset_), frame + kChecksumFrom, unpadded - kChecksumFrom);
+    count_frame(store_checksum(hash, frame));
+  }
+  const size_t padding = bytes - unpadded;
+  std::memset(staging_.get() + staged_bytes_, 0, padding);
+  staged_bytes_ += padding;
+  offset_ += bytes;
+  return Status::kOk;
+}
+
+std::byte* LogWriter::stage_frame_start(FrameType type, std::string_view collection,
+                                        std::string_view member, uint64_t value_size) {
+  std::byte* const frame = staging_.get() + staged_bytes_;
+  std::byte* to = frame + kFrameHeaderBytes;
+  std::memcpy(to, collection.data(), collection.size());
+  to += collection.size();
+  if (type != FrameType::kDrop) {
+    *to++ = std::byte{'/'};
+    std::memcpy(to, member.data(), member.size());
+    to += member.size();
+  }
+  const auto key_size = static_cast<uint16_t>(to - frame - ptrdiff_t{kFrameHeaderBytes});
+  encode_frame_header(type, key_size, value_size, seed_.at(offset_), frame);
+  staged_bytes_ += kFrameHeaderBytes + key_size;
+  return frame;
+}
+
+void LogWriter::count_frame(uint64_t frame_checksum) {
+  ++batch_.frames;
+  batch_.digest = add_to_digest(batch_.digest, frame_checksum);
+}
+
+Status LogWriter::make_room(size_t bytes) {
+  const bool fits = staged_bytes_ + bytes <= kStagingBytes && pieces_.size() + 2 < kPiecesMax;
+  if (fits) return Status::kOk;
+  const Status status = flush();
+  return status == Status::kOk ? status : abandon_after_write(status);
+}
+
+void LogWriter::cut_piece() {
+  if (staged_bytes_ == cut_bytes_) return;
+  pieces_.push_back({staging_.get() + cut_bytes_, staged_bytes_ - cut_bytes_});
+  cut_bytes_ = staged_bytes_;
+}
+
+Status LogWriter::flush() {
+  cut_piece();
+  const Status status = write(pieces_, offset_ - flushed_offset_);
+  staged_bytes_ = cut_bytes_ = 0;
+  pieces_.clear();
+  return status;
+}
+
+// A full disk may be helped: a write that failed for want of room was refused before anything got
+// dirty that could be forgotten, so the same bytes may be written to the same place again.
+Status LogWriter::write(std::span<const Piece> pieces, uint64_t bytes) {
+  if (bytes == 0) return Status::kOk;
+  Status status = file_->write(flushed_offset_, pieces);
+  if (status == Status::kSpace && free_reserve()) status = file_->write(flushed_offset_, pieces);
+  if (status != Status::kOk) return status;
+  flushed_offset_ += bytes;
+  live_.back().bytes = flushed_offset_;
+  bytes_written_ += bytes;
+  return Status::kOk;
+}
+
+Status LogWriter::commit(uint64_t first_live_segment) {
+  if (!batch_.open) return fail(Status::kIo, "the log's batch has failed before");
+  const uint64_t first_live = std::max(first_live_segment, first_live_written_);
+  if (Status status = write_commit(first_live); status != Status::kOk) {
+    return abandon_after_write(status);
+  }
+  batch_.open = false;
+  written_epoch_ = batch_.last_epoch;
+  first_live_written_ = first_live;
+  live_.back().end = offset_;
+  return Status::kOk;
+}
+
+Status LogWriter::write_commit(uint64_t first_live_segment) {
+  if (staged_bytes_ + kCommitFrameBytes > kStagingBytes) {
+    if (Status status = flush(); status != Status::kOk) return status;
+  }
+  std::byte* const frame = staging_.get() + staged_bytes_;
+  const uint64_t seed = seed_.at(offset_);
+  encode_frame_header(FrameType::kCommit, 0, kCommitPayloadBytes, seed, frame);
+  encode_commit_payload({.first_epoch = batch_.first_epoch,
+                         .last_epoch = batch_.last_epoch,
+                         .frames = batch_.frames,
+                         .bytes = offset_ - batch_.start,
+                         .digest = batch_.digest,
+                         .durable_epoch = durable_epoch_,
+                         .first_live_segment = first_live_segment,
+                         .store_id = store_id_},
+                        frame + kFrameHeaderBytes);
+  store_checksum(checksum(seed, frame + kChecksumFrom, kCommitFrameBytes - kChecksumFrom), frame);
+  staged_bytes_ += kCommitFrameBytes;
+  offset_ += kCommitFrameBytes;
+  return flush();
+}
+
+Status LogWriter::sync() {
+  if (Status status = finish_sync(); status != Status::kOk) return status;
+  if (file_ == nullptr || durable_epoch_ == written_epoch_) return Status::kOk;
+  const Status status = prepare_sync();
+  return file_ == nullptr ? status : end_sync(file_->sync());
+}
+
+Status LogWriter::start_sync() {
+  if (file_ == nullptr || durable_epoch_ == written_epoch_) return Status::kOk;
+  const Status status = prepare_sync();
+  if (file_ == nullptr) return status;
+  errand_ = Errand::kSync;
+  worker_->start([this] { return file_->sync(); });
+  return Status::kOk;
+}
+
+void LogWriter::start_unlink() {
+  if (!has_files_to_unlink()) return;
+  errand_ = Errand::kUnlink;
+  worker_->start(
+      [this, id = garbage_.front().id] { return directory_.unlink(SegmentName(id).text); });
+}
+
+Status LogWriter::finish_errand() {
+  if (errand_ == Errand::kSync) return finish_sync();
+  if (errand_ == Errand::kNone) return Status::kOk;
+  errand_ = Errand::kNone;
+  end_unlink(worker_->wait());
+  return Status::kOk;
+}
+
+Status LogWriter::finish_sync() {
+  if (errand_ != Errand::kSync) return Status::kOk;
+  errand_ = Errand::kNone;
+  return end_sync(worker_->wait());
+}
+
+// Of the first of the garbage. What cannot be unlinked now is tried again when something new
+// happens; a file too many harms nobody.
+void LogWriter::end_unlink(Status status) {
+  --unlinks_to_try_;
+  const SegmentFile segment = garbage_.front();
+  garbage_.erase(garbage_.begin());
+  if (status != Status::kOk && status != Status::kNotFound) garbage_.push_back(segment);
+}
+
+// When the padding cannot be written the segment is abandoned; that may have made all durable.
+Status LogWriter::prepare_sync() {
+  if (Status status = write_padding(); status != Status::kOk) {
+    status = abandon_after_write(status);
+    return durable_epoch_ == written_epoch_ ? Status::kOk : status;
+  }
+  goal_ = sync_goal();
+  return Status::kOk;
+}
+
+LogWriter::SyncGoal LogWriter::sync_goal() const {
+  return {.epoch = written_epoch_, .end = live_.back().end, .first_live = first_live_written_};
+}
+
+Status LogWriter::end_sync(Status status) {
+  if (status != Status::kOk) return abandon(status);
+  became_durable();
+  make_reserve();
+  return Status::kOk;
+}
+
+// Up to the next block, so that what is about to be durable shares none with what comes after it.
+Status LogWriter::write_padding() {
+  uint64_t bytes = -offset_ % kBlockBytes;
+  if (bytes == 0) return Status::kOk;
+  if (bytes < kFrameHeaderBytes) bytes += kBlockBytes;
+  std::byte* const frame = staging_.get();
+  const uint64_t seed = seed_.at(offset_);
+  std::memset(frame, 0, bytes);
+  encode_frame_header(FrameType::kPad, 0, bytes - kFrameHeaderBytes, seed, frame);
+  store_checksum(checksum(seed, frame + kChecksumFrom, bytes - kChecksumFrom), frame);
+  staged_bytes_ = bytes;
+  offset_ += bytes;
+  return flush();
+}
+
+void LogWriter::became_durable() {
+  durable_epoch_ = goal_.epoch;
+  durable_segment_ = live_.back().id;
+  durable_offset_ = goal_.end;
+  first_live_durable_ = goal_.first_live;
+  ++syncs_;
+  const auto first_live = std::find_if(live_.begin(), live_.end(), [this](const SegmentFile& s) {
+    return s.id >= first_live_durable_;
+  });
+  garbage_.insert(garbage_.end(), live_.begin(), first_live);
+  live_.erase(live_.begin(), first_live);
+  garbage_.insert(garbage_.end(), zombies_.begin(), zombies_.end());
+  zombies_.clear();
+  garbage_.insert(garbage_.end(), abandoned_.begin(), abandoned_.end());
+  abandoned_.clear();
+  note_garbage();
+}
+
+// After a failed write, unlike after a failed sync, the batches before it can still be made
+// durable; what the failed write left behind them is no part of the log.
+Status LogWriter::abandon_after_write(Status status) {
+  if (Status synced = finish_sync(); synced != Status::kOk) return synced;  // abandoned already
+  const bool holds_undurable = live_.back().end != 0 && written_epoch_ > durable_epoch_;
+  if (holds_undurable && file_->sync() == Status::kOk) {
+    goal_ = sync_goal();
+    became_durable();
+  }
+  return abandon(status);
+}
+
+Status LogWriter::abandon(Status status) {
+  (void)file_->close();
+  file_.reset();
+  batch_.open = false;
+  first_live_written_ = first_live_durable_;
+  SegmentFile left = live_.back();
+  live_.pop_back();
+  if (left.id == durable_segment_) {
+    left.end = durable_offset_;
+    live_.push_back(left);
+  } else if (left.end == 0) {
+    garbage_.push_back(left);
+  } else {  // it repeats all that the one left before it holds
+    garbage_.insert(garbage_.end(), abandoned_.begin(), abandoned_.end());
+    abandoned_.assign(1, left);
+  }
+  note_garbage();
+  return status;
+}
+
+void LogWriter::note_garbage() {
+  unlinks_to_try_ = garbage_.size();
+  if (worker_ == nullptr) unlink_garbage();
+}
+
+void LogWriter::unlink_garbage() {
+  while (has_files_to_unlink()) {
+    end_unlink(directory_.unlink(SegmentName(garbage_.front().id).text));
+  }
+}
+
+// The last record says that all before it was durable, so that the next open has nothing to write
+// again. It needs no sync of its own: without it the next open only trusts less.
+Status LogWriter::close() {
+  if (Status status = finish_errand(); status != Status::kOk) return status;
+  if (Status status = sync(); status != Status::kOk) return status;
+  unlink_garbage();
+  if (file_ == nullptr) return Status::kOk;
+  batch_ = Batch{};
+  batch_.first_epoch = written_epoch_ + 1;  // an empty range: it commits nothing
+  batch_.last_epoch = written_epoch_;
+  batch_.start = offset_;
+  if (write_commit(first_live_written_) == Status::kOk) live_.back().end = offset_;
+  const Status status = file_->close();
+  file_.reset();
+  return status;
+}
+
+uint64_t LogWriter::segments() const {
+  return live_.size() + zombies_.size() + abandoned_.size() + garbage_.size();
+}
+
+uint64_t LogWriter::disk_bytes() const {
+  uint64_t bytes = reserve_bytes_;
+  for (const auto* list : {&live_, &zombies_, &abandoned_, &garbage_}) {
+    for (const SegmentFile& segment : *list) bytes += segment.bytes;
+  }
+  return bytes;
+}
+
+// Room that is given up when the disk is full, so that removals, and the close, still get through.
+void LogWriter::make_reserve() {
+  if (reserve_bytes_ != 0 || !reserve_works_) return;
+  std::unique_ptr<File> file;
+  Status status = directory_.open_file(kReserveName, FileMode::kRead, &file);
+  if (status == Status::kOk) {
+    status = file->size(&reserve_bytes_);
+    if (status == Status::kOk && reserve_bytes_ >= kReserveBytes) return;
+    reserve_bytes_ = 0;
+    file.reset();
+    if (directory_.unlink(kReserveName) != Status::kOk) return;
+  } else if (status != Status::kNotFound) {
+    reserve_works_ = false;
+    return;
+  }
+  status = directory_.open_file(kReserveName, FileMode::kCreate, &file);
+  if (status != Status::kOk) return;
+  status = file->allocate(kReserveBytes);
+  if (status == Status::kOk) {
+    reserve_bytes_ = kReserveBytes;
+    return;
+  }
+  reserve_works_ = status == Status::kSpace;
+  file.reset();
+  if (directory_.unlink(kReserveName) != Status::kOk) reserve_works_ = false;
+}
+
+bool LogWriter::free_reserve() {
+  if (reserve_bytes_ == 0) return false;
+  reserve_bytes_ = 0;
+  return directory_.unlink(kReserveName) == Status::kOk;
+}
+
+}  // namespace dskvs

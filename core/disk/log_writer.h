@@ -1,0 +1,210 @@
+// Appends batches of frames to the log. One thread, the persister's.
+//
+// A batch is an epoch range: begin(), any number of drop(), remove() and put(), commit(). It lies
+// in one segment, behind the commit of the range before it. sync() makes all batches so far
+// durable. Only the newest segment ever holds bytes that are not durable: a full one is synced as a
+// whole before it gets a successor. That has to be waited for, so a full segment is left when
+// little in it is not durable, or when it has become twice as long.
+//
+// Errands. With a Worker, syncing and unlinking go on beside the batches to come: one at a time is
+// begun by start_sync() or start_unlink(), and takes effect with finish_errand(). What is written
+// while a sync is under way counts for the next one. Whatever closes the segment waits for its sync
+// first. Without a Worker, and in sync(), all is done before the call returns.
+//
+// Failures. Whatever fails, write, sync or creation, the call returns its status (fail() has the
+// text), the batch under way has no effect, and the segment is abandoned: it is never written or
+// synced again, because the system may have forgotten what was dirty in it. The next begin() makes
+// a fresh segment that continues from the durable point. continues_from_durable() is then true: the
+// next batch must carry everything accepted above durable_epoch(), removals and drops included, and
+// is committed as the range [durable_epoch() + 1, last_epoch]. written_epoch() does not go back:
+// the abandoned segment stays, and a recovery finds it, until a newer commit takes its place.
+//
+// The first live segment. A commit names the oldest segment that holds anything of use. Older ones
+// are unlinked once that commit is durable. After an abandonment it is again what the last durable
+// commit said, until a commit() names it anew.
+//
+// Memory. Everything is allocated in the constructor and, a few words a segment, in begin().
+#pragma once
+
+#include "disk/file.h"
+#include "disk/log_position.h"
+#include "disk/segment_format.h"
+#include "disk/worker.h"
+#include "status.h"
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+namespace dskvs {
+
+class LogWriter {
+ public:
+  // No I/O. REQUIRES: the directory is locked, it and the worker outlive the writer; a store id.
+  LogWriter(Directory& directory, LogPosition position, uint64_t segment_bytes,
+            Worker* worker = nullptr);
+  ~LogWriter();
+  LogWriter(const LogWriter&) = delete;
+  LogWriter& operator=(const LogWriter&) = delete;
+
+  // True before the first batch of a session and after an abandonment.
+  bool continues_from_durable() const { return file_ == nullptr; }
+
+  // Opens a batch. May make a segment, and sync the full one before it. After a failure ask
+  // continues_from_durable() anew. REQUIRES: last_epoch > written_epoch(), or >= when
+  // continues_from_durable(). kIo, kSpace, kMemory.
+  Status begin(uint64_t last_epoch);
+  // The first epoch of the batch that begin() opened.
+  uint64_t batch_first_epoch() const { return batch_.first_epoch; }
+
+  // From when on a segment counts as full.
+  void set_segment_bytes(uint64_t bytes) { segment_bytes_ = bytes; }
+  // Makes the next begin() leave the segment, full or not.
+  void rotate_at_next_begin() { rotate_wanted_ = true; }
+
+  // Within a batch, in any order that the caller wants recovery to repeat. kIo, kSpace: the batch
+  // is over. `value` stays as it is until commit() returns.
+  Status drop(std::string_view collection);
+  Status remove(std::string_view collection, std::string_view member);
+  Status put(std::string_view collection, std::string_view member, const void* value,
+             uint64_t value_size);
+
+  // Closes the batch: all of it is with the system, and written_epoch() is the range's last.
+  // `first_live_segment` 0: as before. kIo, kSpace.
+  Status commit(uint64_t first_live_segment);
+
+  // Makes everything committed durable, then unlinks what is of no use any more. Nothing to do is
+  // kOk. REQUIRES: no open batch. kIo, kSpace.
+  Status sync();
+
+  // Begins a sync. REQUIRES: a Worker, no errand. kIo, kSpace: none is under way.
+  Status start_sync();
+  // Begins to unlink one file, if there is one to try. REQUIRES: a Worker, no errand.
+  void start_unlink();
+  bool has_files_to_unlink() const { return pins_ == 0 && unlinks_to_try_ != 0; }
+  bool has_errand() const { return errand_ != Errand::kNone; }
+  bool errand_has_ended() const { return has_errand() && worker_->has_ended(); }
+  // Waits for the errand, if there is one. kIo, kSpace: the sync failed.
+  Status finish_errand();
+
+  // sync(), then leaves a record that all was durable, and closes the file. Call once, and nothing
+  // that writes after it.
+  Status close();
+
+  uint64_t written_epoch() const { return written_epoch_; }
+  uint64_t durable_epoch() const { return durable_epoch_; }
+
+  uint64_t segment() const { return file_ == nullptr ? 0 : live_.back().id; }  // the one written to
+  uint64_t segment_offset() const { return offset_; }  // where its next frame goes
+  // The segment in hand has become long, and can be left once it is durable.
+  bool segment_full() const { return file_ != nullptr && offset_ >= segment_bytes_; }
+  // Of the segment in hand.
+  uint64_t undurable_bytes() const;
+  // A sync would let segments go.
+  bool has_dead_segments() const { return first_live_written_ > first_live_durable_; }
+  uint64_t oldest_segment() const { return live_.empty() ? 0 : live_.front().id; }
+  const std::vector<SegmentFile>& live_segments() const { return live_; }  // oldest first
+
+  uint64_t segments() const;                                 // files, of use or not
+  uint64_t disk_bytes() const;                               // of all of them and the reserve
+  uint64_t bytes_written() const { return bytes_written_; }  // since construction
+  uint64_t syncs() const { return syncs_; }                  // that moved durable_epoch()
+
+  // The live segments, each up to its last commit: copied, they are this store at durable_epoch().
+  // REQUIRES: directly after a sync() that returned kOk, and pinned while it is copied.
+  std::vector<SegmentFile> snapshot() const { return live_; }
+  void pin() { ++pins_; }  // while pinned nothing is unlinked
+  void unpin() {
+    --pins_;
+    unlinks_to_try_ = garbage_.size();
+  }
+
+ private:
+  struct Batch {
+    bool open = false;
+    uint64_t first_epoch = 0;
+    uint64_t last_epoch = 0;
+    uint64_t start = 0;  // offset of its first frame
+    uint64_t frames = 0;
+    uint64_t digest = kDigestStart;
+  };
+
+  enum class Errand { kNone, kSync, kUnlink };
+  // What a sync that begins now makes durable.
+  struct SyncGoal {
+    uint64_t epoch = 0;
+    uint64_t end = 0;
+    uint64_t first_live = 0;
+  };
+
+  Status reserve_lists();
+  bool must_rotate() const;
+  Status rotate();
+  Status create_segment();
+  Status write_segment_header(uint64_t id);
+  Status append(FrameType type, std::string_view collection, std::string_view member,
+                const void* value, uint64_t value_size);
+  std::byte* stage_frame_start(FrameType type, std::string_view collection, std::string_view member,
+                               uint64_t value_size);
+  void count_frame(uint64_t frame_checksum);
+  Status make_room(size_t bytes);
+  void cut_piece();
+  Status flush();
+  Status write(std::span<const Piece> pieces, uint64_t bytes);
+  Status write_commit(uint64_t first_live_segment);
+  Status write_padding();
+  Status prepare_sync();
+  Status finish_sync();
+  Status end_sync(Status status);
+  void end_unlink(Status status);
+  SyncGoal sync_goal() const;
+  void became_durable();
+  Status abandon_after_write(Status status);
+  Status abandon(Status status);
+  void note_garbage();
+  void unlink_garbage();
+  void make_reserve();
+  bool free_reserve();
+
+  Directory& directory_;
+  Worker* const worker_;
+  const StoreId store_id_;
+  uint64_t segment_bytes_;
+  bool rotate_wanted_ = false;
+  uint64_t next_segment_id_;
+  uint64_t written_epoch_;
+  uint64_t durable_epoch_;
+  uint64_t durable_segment_;
+  uint64_t durable_offset_;
+  uint64_t first_live_written_ = 0;     // what the last commit said, and the last durable one;
+  uint64_t first_live_durable_ = 0;     // 0: none did
+  std::vector<SegmentFile> live_;       // oldest first; with a file open, the last is that file
+  std::vector<SegmentFile> zombies_;    // found at open; gone with the first durable commit
+  std::vector<SegmentFile> abandoned_;  // the last one left that holds commits above durable_epoch_
+  std::vector<SegmentFile> garbage_;    // to be unlinked when no pin forbids it, from the front
+  size_t unlinks_to_try_ = 0;           // of them, until something new happens
+  uint64_t pins_ = 0;
+
+  std::unique_ptr<File> file_;
+  FrameSeed seed_;
+  uint64_t offset_ = 0;          // of the next frame
+  uint64_t flushed_offset_ = 0;  // up to here the system has it
+  Batch batch_;
+  SyncGoal goal_;  // of the sync that was prepared last
+  Errand errand_ = Errand::kNone;
+
+  // Frames wait here; large values are only pointed to. pieces_ are in file order, and the staged
+  // bytes behind the last cut are the piece that is still growing.
+  std::unique_ptr<std::byte[]> staging_;
+  size_t staged_bytes_ = 0;
+  size_t cut_bytes_ = 0;
+  std::vector<Piece> pieces_;
+
+  uint64_t reserve_bytes_ = 0;
+  bool reserve_works_ = true;
+  uint64_t bytes_written_ = 0;
+  uint64_t syncs_ = 0;
+};
+
+}  // namespace dskvs

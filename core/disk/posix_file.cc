@@ -1,0 +1,519 @@
+// The seam over POSIX. Locks are flock(2): they belong to the open file description, so a second
+// open conflicts even within one process. A forked child shares the description; it must neither
+// release the lock nor keep it alive, so all lock descriptors stand in one list and the child
+// closes them, without unlocking, before it runs. The owner unlocks explicitly, for a child that
+// was made behind pthread_atfork's back may still hold a copy.
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <pthread.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "disk/file.h"
+
+namespace dskvs {
+namespace {
+
+constexpr size_t kPiecesAtOnce = 256;  // well below IOV_MAX
+constexpr mode_t kFileMode = 0600;
+constexpr mode_t kDirectoryMode = 0700;
+constexpr int kFirstDescriptor = 3;  // 0 to 2 belong to the host, even when it closed them
+constexpr int kLockAttempts = 100;
+
+Status status_of(int error) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+      return Status::kSpace;
+    case ENOMEM:
+      return Status::kMemory;
+    default:
+      return Status::kIo;
+  }
+}
+
+template <typename... Args>
+Status fail_errno(Status status, int error, fmt::format_string<Args...> format,
+                  Args&&... args) noexcept {
+  char reason[128];
+  const char* text = strerror_r(error, reason, sizeof reason);
+  char what[kErrorTextSizeMax];
+  const auto end = fmt::format_to_n(what, sizeof what, format, std::forward<Args>(args)...);
+  const size_t size = std::min(end.size, sizeof what);
+  return fail(status, "{}: {}", std::string_view(what, size), text);
+}
+
+class Descriptor {
+ public:
+  Descriptor() = default;
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(other.release()) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    reset(other.release());
+    return *this;
+  }
+  ~Descriptor() { reset(-1); }
+
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+  int release() { return std::exchange(fd_, -1); }
+  void reset(int fd) {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = fd;
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+// openat(2), but for EINTR and the host's own descriptors. errno tells about a failure.
+Descriptor open_at(int directory, const char* name, int flags, mode_t mode = 0) {
+  int fd;
+  do {
+    fd = ::openat(directory, name, flags | O_CLOEXEC | O_NOCTTY, mode);
+  } while (fd < 0 && errno == EINTR);
+  if (fd < 0 || fd >= kFirstDescriptor) return Descriptor(fd);
+  const Descriptor low(fd);
+  const int high = ::fcntl(fd, F_DUPFD_CLOEXEC, kFirstDescriptor);
+  const int error = errno;
+  Descriptor result(high);
+  errno = error;
+  return result;
+}
+
+int sync_descriptor(int fd, int (*sync)(int)) {
+  int result;
+  do {
+    result = sync(fd);
+  } while (result != 0 && errno == EINTR);
+  return result;
+}
+
+class PosixFile final : public File {
+ public:
+  explicit PosixFile(std::string path) : path_(std::move(path)) {}
+
+  void open(Descriptor fd) { fd_ = std::move(fd); }
+
+  Status read(uint64_t offset, void* buffer, size_t size, size_t* got) override {
+    *got = 0;
+    while (*got < size) {
+      const ssize_t n = ::pread(fd_.get(), static_cast<char*>(buffer) + *got, size - *got,
+                                static_cast<off_t>(offset + *got));
+      if (n == 0) break;
+      if (n > 0) {
+        *got += static_cast<size_t>(n);
+      } else if (errno != EINTR) {
+        return failed("cannot read");
+      }
+    }
+    return Status::kOk;
+  }
+
+  Status write(uint64_t offset, std::span<const Piece> pieces) override {
+    std::array<iovec, kPiecesAtOnce> vectors;
+    while (!pieces.empty()) {
+      const size_t count = std::min(pieces.size(), kPiecesAtOnce);
+      for (size_t i = 0; i < count; ++i) {
+        vectors[i] = {const_cast<void*>(pieces[i].data), pieces[i].size};
+      }
+      if (Status status = write_vectors(&offset, {vectors.data(), count}); status != Status::kOk) {
+        return status;
+      }
+      pieces = pieces.subspan(count);
+    }
+    return Status::kOk;
+  }
+
+  Status sync() override {
+    return sync_descriptor(fd_.get(), ::fdatasync) == 0 ? Status::kOk : failed("cannot sync");
+  }
+
+  void start_writeback(uint64_t offset, uint64_t size) override {
+    ::sync_file_range(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(size),
+                      SYNC_FILE_RANGE_WRITE);
+  }
+
+  void start_reading(uint64_t offset, uint64_t size) override {
+    ::posix_fadvise(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(size),
+                    POSIX_FADV_WILLNEED);
+  }
+
+  uint64_t next_data(uint64_t offset) override {
+    const off_t data = ::lseek(fd_.get(), static_cast<off_t>(offset), SEEK_DATA);
+    if (data >= 0) return static_cast<uint64_t>(data);
+    struct stat info;
+    const bool only_hole = errno == ENXIO && ::fstat(fd_.get(), &info) == 0;
+    return only_hole ? std::max(offset, static_cast<uint64_t>(info.st_size)) : offset;
+  }
+
+  Status allocate(uint64_t size) override {
+    int result;
+    do {
+      result = ::fallocate(fd_.get(), 0, 0, static_cast<off_t>(size));
+    } while (result != 0 && errno == EINTR);
+    return result == 0 ? Status::kOk : failed("cannot set room aside for");
+  }
+
+  Status size(uint64_t* bytes) override {
+    struct stat info;
+    if (::fstat(fd_.get(), &info) != 0) return failed("cannot stat");
+    *bytes = static_cast<uint64_t>(info.st_size);
+    return Status::kOk;
+  }
+
+  Status close() override {
+    const int result = ::close(fd_.release());
+    return result == 0 || errno == EINTR ? Status::kOk : failed("cannot close");
+  }
+
+ private:
+  Status failed(const char* what) const {
+    const int error = errno;
+    return fail_errno(status_of(error), error, "{} '{}'", what, path_);
+  }
+
+  // Writes all, whatever is done of it at a time, and moves the offset on. Uses the vectors up.
+  Status write_vectors(uint64_t* offset, std::span<iovec> vectors) {
+    while (true) {
+      while (!vectors.empty() && vectors.front().iov_len == 0) vectors = vectors.subspan(1);
+      if (vectors.empty()) return Status::kOk;
+      const ssize_t n = ::pwritev(fd_.get(), vectors.data(), static_cast<int>(vectors.size()),
+                                  static_cast<off_t>(*offset));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return failed("cannot write to");
+      if (n == 0) return fail(Status::kIo, "cannot write to '{}': nothing was written", path_);
+      *offset += static_cast<uint64_t>(n);
+      for (size_t left = static_cast<size_t>(n); left != 0;) {
+        iovec& vector = vectors.front();
+        const size_t done = std::min(left, vector.iov_len);
+        vector = {static_cast<char*>(vector.iov_base) + done, vector.iov_len - done};
+        left -= done;
+        if (vector.iov_len == 0) vectors = vectors.subspan(1);
+      }
+    }
+  }
+
+  Descriptor fd_;
+  const std::string path_;
+};
+
+// The locks that this process holds, for the child of a fork to drop.
+class HeldLock;
+std::mutex held_mutex;
+HeldLock* held_locks = nullptr;
+
+class HeldLock {
+ public:
+  HeldLock() = default;
+  HeldLock(const HeldLock&) = delete;
+  HeldLock& operator=(const HeldLock&) = delete;
+
+  void take(Descriptor fd) {
+    register_fork_handlers();
+    const std::lock_guard guard(held_mutex);
+    fd_ = std::move(fd);
+    next_ = held_locks;
+    held_locks = this;
+  }
+
+  ~HeldLock() {
+    const std::lock_guard guard(held_mutex);
+    if (!fd_) return;
+    HeldLock** link = &held_locks;
+    while (*link != this) link = &(*link)->next_;
+    *link = next_;
+    ::flock(fd_.get(), LOCK_UN);
+    fd_.reset(-1);
+  }
+
+ private:
+  static void register_fork_handlers() {
+    static const int registered =
+        ::pthread_atfork([] { held_mutex.lock(); }, [] { held_mutex.unlock(); }, drop_all_in_child);
+    (void)registered;
+  }
+
+  static void drop_all_in_child() {
+    for (HeldLock* lock = held_locks; lock != nullptr; lock = lock->next_) lock->fd_.reset(-1);
+    held_locks = nullptr;
+    held_mutex.unlock();
+  }
+
+  Descriptor fd_;
+  HeldLock* next_ = nullptr;
+};
+
+class PosixDirectory final : public Directory {
+ public:
+  PosixDirectory(Descriptor fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+
+  Status list(std::vector<DirectoryEntry>* entries) override try {
+    entries->clear();
+    // A stream of its own: the position of fd_ would be shared by all callers.
+    Descriptor fd = open_at(fd_.get(), ".", O_RDONLY | O_DIRECTORY);
+    if (!fd) return failed("cannot open", errno, nullptr);
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(fd.get()), ::closedir);
+    if (stream == nullptr) return failed("cannot list", errno, nullptr);
+    fd.release();
+    while (true) {
+      errno = 0;
+      const dirent* entry = ::readdir(stream.get());  // NOLINT(concurrency-mt-unsafe): our stream
+      if (entry == nullptr) {
+        return errno == 0 ? Status::kOk : failed("cannot list", errno, nullptr);
+      }
+      const std::string_view name = entry->d_name;
+      if (name != "." && name != "..") entries->push_back({std::string(name), is_regular(*entry)});
+    }
+  } catch (const std::bad_alloc&) {
+    return fail(Status::kMemory, "no memory to list '{}'", path_);
+  }
+
+  Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override try {
+    file->reset();
+    const bool create = mode == FileMode::kCreate;
+    // First: when memory ends, nothing has been created.
+    auto opened = std::make_unique<PosixFile>(path_ + "/" + name);
+    Descriptor fd = open_at(
+        fd_.get(), name, (create ? O_RDWR | O_CREAT | O_EXCL : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK,
+        kFileMode);
+    if (!fd) return open_failed(create, errno, name);
+    struct stat info;
+    if (::fstat(fd.get(), &info) != 0) return failed("cannot stat", errno, name);
+    if (!S_ISREG(info.st_mode)) return no_regular_file(name);
+    if (create && ::fchmod(fd.get(), kFileMode) != 0) {
+      const int error = errno;
+      ::unlinkat(fd_.get(), name, 0);
+      return failed("cannot set the mode of", error, name);
+    }
+    opened->open(std::move(fd));
+    *file = std::move(opened);
+    return Status::kOk;
+  } catch (const std::bad_alloc&) {
+    return fail(Status::kMemory, "no memory to open '{}/{}'", path_, name);
+  }
+
+  Status unlink(const char* name) override {
+    if (::unlinkat(fd_.get(), name, 0) == 0) return Status::kOk;
+    const int error = errno;
+    if (error != ENOENT) return failed("cannot remove", error, name);
+    return fail_errno(Status::kNotFound, error, "cannot remove '{}/{}'", path_, name);
+  }
+
+  Status sync() override {
+    if (sync_descriptor(fd_.get(), ::fsync) == 0) return Status::kOk;
+    return failed("cannot sync", errno, nullptr);
+  }
+
+  Status lock(const char* name) override {
+    for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
+      Descriptor fd;
+      if (Status status = open_lock(name, &fd); status != Status::kOk) return status;
+      int result;
+      do {
+        result = ::flock(fd.get(), LOCK_EX | LOCK_NB);
+      } while (result != 0 && errno == EINTR);
+      if (result != 0 && errno == EWOULDBLOCK) return locked_by_other(fd.get());
+      if (result != 0) return failed("cannot lock", errno, name);
+      // Between opening and locking the file may have been replaced: a lock on a file that nobody
+      // can open any more keeps nobody out.
+      if (!still_named(fd.get(), name)) continue;
+      write_pid(fd.get());
+      lock_.take(std::move(fd));
+      return Status::kOk;
+    }
+    return fail(Status::kIo, "cannot lock '{}/{}': it is replaced again and again", path_, name);
+  }
+
+  const std::string& path() const override { return path_; }
+
+ private:
+  Status failed(const char* what, int error, const char* name) const {
+    return fail_errno(status_of(error), error, "{} '{}{}{}'", what, path_,
+                      name == nullptr ? "" : "/", name == nullptr ? "" : name);
+  }
+
+  Status no_regular_file(const char* name) const {
+    return fail(Status::kCorrupt, "'{}/{}' is no regular file", path_, name);
+  }
+
+  Status open_failed(bool create, int error, const char* name) const {
+    if (create) return failed("cannot create", error, name);
+    if (error == ELOOP || error == ENXIO) return no_regular_file(name);
+    if (error != ENOENT) return failed("cannot open", error, name);
+    return fail_errno(Status::kNotFound, error, "cannot open '{}/{}'", path_, name);
+  }
+
+  bool is_regular(const dirent& entry) const {
+    if (entry.d_type != DT_UNKNOWN) return entry.d_type == DT_REG;
+    struct stat info;
+    return ::fstatat(fd_.get(), entry.d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISREG(info.st_mode);
+  }
+
+  Status open_lock(const char* name, Descriptor* fd) const {
+    constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_NONBLOCK;
+    *fd = open_at(fd_.get(), name, kFlags | O_CREAT | O_EXCL, kFileMode);
+    if (*fd && ::fchmod(fd->get(), kFileMode) != 0) {
+      return failed("cannot set the mode of", errno, name);
+    }
+    if (!*fd && errno == EEXIST) *fd = open_at(fd_.get(), name, kFlags);
+    if (!*fd && errno == ENOENT) return Status::kOk;  // unlinked in between; the caller sees it
+    if (!*fd && (errno == EACCES || errno == EPERM || errno == EROFS)) {
+      return fail_errno(Status::kPath, errno, "cannot write in '{}'", path_);
+    }
+    if (!*fd && errno != ELOOP) return failed("cannot open", errno, name);
+    struct stat info;
+    const bool regular = *fd && ::fstat(fd->get(), &info) == 0 && S_ISREG(info.st_mode);
+    return regular ? Status::kOk : fail(Status::kPath, "'{}/{}' is no regular file", path_, name);
+  }
+
+  bool still_named(int fd, const char* name) const {
+    struct stat held;
+    struct stat named;
+    return ::fstat(fd, &held) == 0 &&
+           ::fstatat(fd_.get(), name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+  }
+
+  Status locked_by_other(int fd) const {
+    char text[24];
+    const ssize_t n = ::pread(fd, text, sizeof text, 0);
+    long pid = 0;
+    if (n > 0) std::from_chars(text, text + n, pid);
+    if (pid <= 0) return fail(Status::kLocked, "'{}' is open in another process", path_);
+    return fail(Status::kLocked, "'{}' is open in process {}{}", path_, pid,
+                pid == ::getpid() ? ", this one" : "");
+  }
+
+  // Only for the message of the next one who comes, so failing is no failure. Overwritten in place:
+  // on a full disk that still works.
+  static void write_pid(int fd) {
+    const auto pid = fmt::format_int(::getpid());
+    if (::pwrite(fd, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) return;
+    const int ignored = ::ftruncate(fd, static_cast<off_t>(pid.size()));
+    (void)ignored;
+  }
+
+  Descriptor fd_;
+  const std::string path_;
+  HeldLock lock_;
+};
+
+bool holds_only_lost_and_found(const std::vector<DirectoryEntry>& entries) {
+  return std::all_of(entries.begin(), entries.end(),
+                     [](const DirectoryEntry& entry) { return entry.name == "lost+found"; });
+}
+
+using CString = std::unique_ptr<char, void (*)(void*)>;
+CString canonical(const char* path) { return {::realpath(path, nullptr), std::free}; }
+
+std::string_view without_trailing_slashes(std::string_view path) {
+  while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
+  return path;
+}
+
+// The directory that `path` is, or would be, in.
+std::string parent_of(const char* path) {
+  const std::string_view whole = without_trailing_slashes(path);
+  const size_t slash = whole.rfind('/');
+  if (slash == std::string_view::npos) return ".";
+  return std::string(without_trailing_slashes(whole.substr(0, slash + 1)));
+}
+
+class PosixFileSystem final : public FileSystem {
+ public:
+  Status open_directory(const char* path, Presence presence, const char* marker,
+                        std::unique_ptr<Directory>* directory) override try {
+    directory->reset();
+    if (path == nullptr || *path == '\0') return fail(Status::kPath, "the path is empty");
+    if (Status status = refuse_inside_store(path, marker); status != Status::kOk) return status;
+    bool created = false;
+    if (presence != Presence::kMustExist) {
+      if (Status status = create(path, &created); status != Status::kOk) return status;
+    }
+    Descriptor fd = open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+    if (!fd) return cannot_open(path, errno);
+    if (created && ::fchmod(fd.get(), kDirectoryMode) != 0) return cannot_open(path, errno);
+    auto opened = std::make_unique<PosixDirectory>(std::move(fd), path);
+    if (presence == Presence::kMustBeNew && !created) {
+      std::vector<DirectoryEntry> entries;
+      if (Status status = opened->list(&entries); status != Status::kOk) return status;
+      if (!holds_only_lost_and_found(entries)) {
+        return fail(Status::kPath, "'{}' is there already and is not empty", path);
+      }
+    }
+    *directory = std::move(opened);
+    return Status::kOk;
+  } catch (const std::bad_alloc&) {
+    return fail(Status::kMemory, "no memory to open '{}'", path);
+  }
+
+ private:
+  static Status cannot_open(const char* path, int error) {
+    const bool lack = error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO;
+    return fail_errno(lack ? status_of(error) : Status::kPath, error, "cannot open directory '{}'",
+                      path);
+  }
+
+  // Two stores must not share a tree: nobody else would notice.
+  static Status refuse_inside_store(const char* path, const char* marker) {
+    const CString itself = canonical(path);
+    const CString parent =
+        itself == nullptr ? canonical(parent_of(path).c_str()) : CString{nullptr, std::free};
+    if (itself == nullptr && parent == nullptr) return cannot_open(path, errno);
+    if (itself != nullptr && std::string_view(itself.get()) == "/") return Status::kOk;
+    std::string_view outer = itself == nullptr ? parent.get() : itself.get();
+    if (itself != nullptr) outer = outer.substr(0, outer.rfind('/'));
+    while (true) {
+      struct stat info;
+      const std::string file = std::string(outer == "/" ? "" : outer) + "/" + marker;
+      if (::lstat(file.c_str(), &info) == 0 && S_ISREG(info.st_mode)) {
+        return fail(Status::kPath, "'{}' lies inside the store '{}'", path, outer);
+      }
+      const size_t slash = outer.rfind('/');
+      if (slash == std::string_view::npos) return Status::kOk;
+      outer = outer.substr(0, slash);
+    }
+  }
+
+  // The new directory must survive a power loss as well, which is its parent's business.
+  static Status create(const char* path, bool* created) {
+    if (::mkdir(path, kDirectoryMode) != 0) {
+      const int error = errno;
+      if (error == EEXIST) return Status::kOk;
+      const bool lack = error == ENOSPC || error == EDQUOT || error == ENOMEM || error == EIO;
+      return fail_errno(lack ? status_of(error) : Status::kPath, error,
+                        "cannot create directory '{}'", path);
+    }
+    *created = true;
+    const std::string parent = parent_of(path);
+    const Descriptor fd = open_at(AT_FDCWD, parent.c_str(), O_RDONLY | O_DIRECTORY);
+    if (fd && sync_descriptor(fd.get(), ::fsync) == 0) return Status::kOk;
+    const int error = errno;
+    return fail_errno(status_of(error), error, "cannot sync directory '{}'", parent);
+  }
+};
+
+}  // namespace
+
+FileSystem& posix_file_system() {
+  static PosixFileSystem files;
+  return files;
+}
+
+}  // namespace dskvs

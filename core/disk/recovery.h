@@ -1,0 +1,57 @@
+// Reads the log of a directory and hands over what it holds: one state that existed.
+//
+// What counts, and what does not, is said in docs/durability.md and docs/file-format.md. In short:
+// the newest segment that begins with an intact batch is the head; the segments that its header
+// leads back to, up to the first live one, are the chain; all of the chain must be intact up to
+// where its successor begins, and the head is cut at the first frame that is not intact. A cut is
+// corruption, not a torn tail, when anything later shows that the frame was durable.
+#pragma once
+
+#include "disk/file.h"
+#include "disk/log_position.h"
+#include "disk/progress.h"
+#include "status.h"
+
+#include <cstdint>
+#include <string_view>
+
+namespace dskvs {
+
+struct CommitInfo {
+  uint64_t first_epoch;
+  uint64_t last_epoch;
+  uint64_t durable_epoch;
+  uint64_t segment_id;
+  uint64_t end;  // offset just behind the commit
+};
+
+// What takes the frames. Any failure that it returns ends the recovery with that status.
+class RecoverySink {
+ public:
+  virtual ~RecoverySink() = default;
+  // Says where the `value_size` bytes go, which the recovery fills before the next call. `key` is
+  // "collection/member"; it lives until this call returns. `segment_id` holds the frame.
+  virtual Status put(std::string_view key, uint64_t value_size, void** value) = 0;
+  virtual Status remove(std::string_view key) = 0;
+  virtual Status drop(std::string_view collection) = 0;
+  // All frames since the last commit() or discard() take effect, in their order ...
+  virtual Status commit(const CommitInfo& info) = 0;
+  // ... or never happened. Only salvage() comes here.
+  virtual void discard() = 0;
+};
+
+struct RecoveryReport {
+  uint64_t recovered_epoch = 0;
+  uint64_t highest_epoch_seen = 0;  // known to have been accepted; above recovered_epoch: lost
+  uint64_t frames_cut = 0;          // whole or torn, behind the last commit that counts
+  uint64_t log_bytes = 0;           // of the chain, as far as it counts
+  uint64_t frames = 0;              // handed over
+};
+
+// Writes nothing. kNotFound: the directory changed meanwhile, as it does beside a live writer:
+// begin again, with an empty sink. kCorrupt and kVersion name file and offset. kIo, kMemory,
+// kCancelled.
+Status recover(Directory& directory, const Progress& progress, RecoverySink& sink,
+               LogPosition* position, RecoveryReport* report);
+
+}  // namespace dskvs

@@ -1,0 +1,234 @@
+#include "disk/segment_reader.h"
+
+#include <algorithm>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+namespace dskvs {
+namespace {
+
+constexpr size_t kBufferBytes = size_t{1} << 20;
+constexpr uint64_t kLargeFrameBytes = kBufferBytes / 4;  // from here on not buffered whole
+constexpr uint64_t kThreadBytes = uint64_t{4} << 20;  // below, a thread costs more than it brings
+
+static_assert(kLargeFrameBytes > kFrameHeaderBytes + kKeyBytesMax);
+static_assert(kLargeFrameBytes <= ReadAhead::kHeadroomBytes);
+
+bool all_zero(const std::byte* bytes, size_t size) {
+  return std::all_of(bytes, bytes + size, [](std::byte b) { return b == std::byte{0}; });
+}
+
+bool key_fits_type(FrameType type, std::string_view key) {
+  const size_t slash = key.find('/');
+  const bool none = slash == std::string_view::npos;
+  switch (type) {
+    case FrameType::kPut:
+    case FrameType::kRemove:
+      return !none && slash != 0 && slash + 1 != key.size();
+    case FrameType::kDrop:
+      return none;
+    case FrameType::kCommit:
+    case FrameType::kPad:
+      break;
+  }
+  return true;
+}
+
+}  // namespace
+
+SegmentReader::SegmentReader(ProgressMeter& meter) : meter_(meter) {}
+
+void SegmentReader::open(std::unique_ptr<File> file, FrameSeed seed, uint64_t begin, uint64_t end) {
+  read_alone();
+  file_ = std::move(file);
+  seed_ = seed;
+  offset_ = begin;
+  end_ = end;
+  grow_buffer(std::min<uint64_t>(kBufferBytes, end - begin));
+  const bool large = end > begin && end - begin >= kThreadBytes;
+  if (large && std::thread::hardware_concurrency() > 1) {
+    ahead_ = ReadAhead::start(*file_, begin, end);
+  }
+}
+
+void SegmentReader::grow_buffer(size_t bytes) {
+  if (bytes <= own_bytes_) return;
+  own_bytes_ = 0;
+  own_buffer_.reset(new std::byte[bytes]);
+  own_bytes_ = bytes;
+  buffer_ = own_buffer_.get();
+}
+
+void SegmentReader::read_alone() {
+  ahead_.reset();
+  buffer_ = own_buffer_.get();
+  position_ = filled_ = 0;
+}
+
+void SegmentReader::seek(uint64_t offset) {
+  offset = std::min(offset, end_);
+  if (offset >= offset_ && offset - offset_ <= buffered()) {
+    position_ += offset - offset_;
+  } else {
+    read_alone();  // what was read ahead is of no use
+  }
+  offset_ = offset;
+}
+
+// Sees to it that `bytes` from offset_ on are in the buffer. REQUIRES: they are within end_.
+Status SegmentReader::fill(size_t bytes) {
+  while (buffered() < bytes) {
+    size_t got = 0;
+    Status status = ahead_ == nullptr ? read_more(&got) : take_more(&got);
+    if (status != Status::kOk) return status;
+    if (got == 0) return fail(Status::kIo, "a segment became shorter while it was read");
+    status = meter_.add(got);
+    if (status != Status::kOk) return status;
+  }
+  return Status::kOk;
+}
+
+Status SegmentReader::read_more(size_t* got) {
+  std::memmove(buffer_, buffer_ + position_, buffered());
+  filled_ = buffered();
+  position_ = 0;
+  const uint64_t from = offset_ + filled_;
+  const size_t want = std::min<uint64_t>(own_bytes_ - filled_, end_ - from);
+  const Status status = file_->read(from, buffer_ + filled_, want, got);
+  if (status == Status::kOk) filled_ += *got;
+  return status;
+}
+
+// What is left of one slot goes in front of the next one's bytes.
+Status SegmentReader::take_more(size_t* got) {
+  std::byte* bytes;
+  const Status status = ahead_->next(&bytes, got);
+  if (status != Status::kOk) return status;
+  const size_t kept = buffered();
+  std::memcpy(bytes - kept, buffer_ + position_, kept);
+  buffer_ = bytes - kept;
+  position_ = 0;
+  filled_ = kept + *got;
+  return Status::kOk;
+}
+
+Status SegmentReader::bad(Next* what, const char* kind) {
+  *what = Next::kBad;
+  bad_kind_ = kind;
+  return Status::kOk;
+}
+
+bool SegmentReader::fits(const FrameHeader& header) const {
+  const uint64_t room = left() - kFrameHeaderBytes;
+  return header.key_size <= room && header.value_size <= room - header.key_size &&
+         frame_bytes(header.key_size, header.value_size) <= left();
+}
+
+Status SegmentReader::next(Next* what, Frame* frame) {
+  if (left() == 0) {
+    *what = Next::kEnd;
+    return Status::kOk;
+  }
+  if (left() < kFrameHeaderBytes) return bad(what, "the frame's header is cut off");
+  if (Status status = fill(kFrameHeaderBytes); status != Status::kOk) return status;
+  const uint64_t seed = seed_.at(offset_);
+  FrameHeader header;
+  if (!decode_frame_header(buffer_ + position_, seed, &header)) {
+    return bad(what, "there is no frame header");
+  }
+  if (!fits(header)) return bad(what, "the frame is cut off");
+  const uint64_t bytes = frame_bytes(header.key_size, header.value_size);
+  const bool large = bytes >= kLargeFrameBytes;
+  const size_t unpadded = large ? 0 : kFrameHeaderBytes + header.key_size + header.value_size;
+  const size_t needed = large ? kFrameHeaderBytes + header.key_size : bytes;
+  if (Status status = fill(needed); status != Status::kOk) return status;
+
+  const std::byte* const at = buffer_ + position_;
+  if (!large) {
+    const uint64_t hash = checksum(seed, at + kChecksumFrom, unpadded - kChecksumFrom);
+    if (stored_checksum(hash) != header.checksum) return bad(what, "the frame's checksum is wrong");
+    if (!all_zero(at + unpadded, bytes - unpadded)) return bad(what, "the padding is not zero");
+  }
+  const std::byte* const key = at + kFrameHeaderBytes;
+  const std::string_view name(reinterpret_cast<const char*>(key), header.key_size);
+  if (!key_fits_type(header.type, name)) return bad(what, "the frame's key is none");
+  *frame = {.type = header.type,
+            .offset = offset_,
+            .bytes = bytes,
+            .checksum = header.checksum,
+            .key = name,
+            .value_size = header.value_size,
+            .value = large ? nullptr : key + header.key_size};
+  *what = Next::kFrame;
+  if (!large) {
+    position_ += bytes;
+    offset_ += bytes;
+  }
+  return Status::kOk;
+}
+
+Status SegmentReader::read_value(const Frame& frame, void* to, bool* intact) {
+  *intact = false;
+  const size_t head = kFrameHeaderBytes + frame.key.size();
+  RunningChecksum hash(seed_.at(frame.offset));
+  hash.add(buffer_ + position_ + kChecksumFrom, head - kChecksumFrom);
+  seek(offset_ + head);
+  auto* out = static_cast<std::byte*>(to);
+  for (uint64_t left = frame.value_size; left != 0;) {
+    size_t size;
+    if (buffered() != 0 || out == nullptr || ahead_ != nullptr) {
+      if (Status status = fill(1); status != Status::kOk) return status;
+      size = std::min<uint64_t>(left, buffered());
+      hash.add(buffer_ + position_, size);
+      if (out != nullptr) std::memcpy(out, buffer_ + position_, size);
+      seek(offset_ + size);
+    } else {
+      size = std::min<uint64_t>(left, kBufferBytes);
+      size_t got = 0;
+      Status status = file_->read(offset_, out, size, &got);
+      if (status == Status::kOk) status = meter_.add(got);
+      if (status != Status::kOk) return status;
+      if (got != size) return fail(Status::kIo, "a segment became shorter while it was read");
+      hash.add(out, size);
+      seek(offset_ + size);
+    }
+    if (out != nullptr) out += size;
+    left -= size;
+  }
+  const size_t padding = frame.offset + frame.bytes - offset_;
+  if (Status status = fill(padding); status != Status::kOk) return status;
+  const bool right = stored_checksum(hash.value()) == frame.checksum;
+  *intact = right && all_zero(buffer_ + position_, padding);
+  if (*intact) {
+    seek(offset_ + padding);
+  } else {
+    bad_kind_ = right ? "the padding is not zero" : "the frame's checksum is wrong";
+    seek(frame.offset);
+  }
+  return Status::kOk;
+}
+
+Status SegmentReader::find_header(bool commits_only) {
+  while (left() >= kFrameHeaderBytes) {
+    if (buffered() < kFrameHeaderBytes) {
+      // Holes are skipped, so that a huge sparse file costs nothing. No header begins in one.
+      const uint64_t data = file_->next_data(offset_ + buffered()) & ~uint64_t{7};
+      if (data > offset_ + buffered()) {
+        seek(std::min(data, end_ & ~uint64_t{7}));
+        continue;
+      }
+      if (Status status = fill(kFrameHeaderBytes); status != Status::kOk) return status;
+    }
+    FrameHeader header;
+    const bool found = decode_frame_header(buffer_ + position_, seed_.at(offset_), &header) &&
+                       (!commits_only || header.type == FrameType::kCommit) && fits(header);
+    if (found) return Status::kOk;
+    position_ += 8;
+    offset_ += 8;
+  }
+  seek(end_);
+  return Status::kOk;
+}
+
+}  // namespace dskvs

@@ -1,0 +1,83 @@
+// Walks the frames of one segment, in order, with bounded memory.
+#pragma once
+
+#include "checksum.h"
+#include "disk/file.h"
+#include "disk/progress.h"
+#include "disk/read_ahead.h"
+#include "disk/segment_format.h"
+#include "status.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+namespace dskvs {
+
+struct Frame {
+  FrameType type;
+  uint64_t offset;
+  uint64_t bytes;  // of the whole frame
+  uint64_t checksum;
+  std::string_view key;
+  uint64_t value_size;
+  const std::byte* value;  // nullptr: it is large, and neither read nor checked yet
+};
+
+enum class Next { kFrame, kEnd, kBad };
+
+class SegmentReader {
+ public:
+  // One buffer for all segments that it will read. `meter` counts what is read.
+  explicit SegmentReader(ProgressMeter& meter);
+
+  // Will read [begin, end) of `file`. Throws bad_alloc.
+  void open(std::unique_ptr<File> file, FrameSeed seed, uint64_t begin, uint64_t end);
+
+  // The next frame: its checksum is right, but for a large value, which read_value() must take
+  // before the next call. kBad: there is none here; bad_kind() says why, and offset() stays.
+  // kOk, kIo, kCancelled.
+  Status next(Next* what, Frame* frame);
+
+  // Reads the value of a large frame to `to`, or only checks it (nullptr), and says whether the
+  // frame's checksum is right; when it is not, bad_kind() says so and offset() is the frame's.
+  Status read_value(const Frame& frame, void* to, bool* intact);
+
+  uint64_t offset() const { return offset_; }
+  uint64_t end() const { return end_; }
+  const char* bad_kind() const { return bad_kind_; }
+
+  // Goes on at `offset`, which is a multiple of 8, or at end().
+  void seek(uint64_t offset);
+
+  // Moves to the first place at or behind offset() where a frame header stands that is followed by
+  // its frame's bytes, or to end(). `commits_only`: a commit's header.
+  Status find_header(bool commits_only);
+
+ private:
+  Status fill(size_t bytes);
+  Status read_more(size_t* got);
+  Status take_more(size_t* got);
+  void read_alone();
+  void grow_buffer(size_t bytes);
+  Status bad(Next* what, const char* kind);
+  bool fits(const FrameHeader& header) const;
+  uint64_t left() const { return end_ - offset_; }
+  size_t buffered() const { return filled_ - position_; }
+
+  ProgressMeter& meter_;
+  std::unique_ptr<File> file_;
+  std::unique_ptr<std::byte[]> own_buffer_;
+  std::unique_ptr<ReadAhead> ahead_;  // large segments are read by it, into its buffers
+  size_t own_bytes_ = 0;              // a whole small segment, or kBufferBytes
+  std::byte* buffer_ = nullptr;
+  size_t position_ = 0;  // in the buffer: the byte at offset_
+  size_t filled_ = 0;
+  FrameSeed seed_;
+  uint64_t offset_ = 0;
+  uint64_t end_ = 0;
+  const char* bad_kind_ = "";
+};
+
+}  // namespace dskvs

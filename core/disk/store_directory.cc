@@ -1,0 +1,42 @@
+#include "disk/store_directory.h"
+
+#include "disk/segment_format.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace dskvs {
+namespace {
+
+bool marks_a_store(const DirectoryEntry& entry) {
+  uint64_t id;
+  return entry.name == kLockName || parse_segment_name(entry.name, &id);
+}
+
+}  // namespace
+
+Status open_store_directory(FileSystem& files, const char* path, Presence presence,
+                            std::unique_ptr<Directory>* directory) {
+  directory->reset();
+  std::unique_ptr<Directory> opened;
+  Status status = files.open_directory(path, presence, kLockName, &opened);
+  if (status != Status::kOk) return status;
+  std::vector<DirectoryEntry> entries;
+  status = opened->list(&entries);
+  if (status != Status::kOk) return status;
+  const bool store = std::any_of(entries.begin(), entries.end(), marks_a_store);
+  const bool empty = std::all_of(entries.begin(), entries.end(), [](const DirectoryEntry& entry) {
+    return entry.name == "lost+found";
+  });
+  if (!store && !empty) {
+    return fail(Status::kPath, "'{}' is neither a store nor an empty directory", path);
+  }
+  if (!store && presence == Presence::kMustExist) {
+    return fail(Status::kPath, "'{}' holds no store", path);
+  }
+  *directory = std::move(opened);
+  return Status::kOk;
+}
+
+}  // namespace dskvs

@@ -1,0 +1,183 @@
+// The cut. Time is divided into numbered epochs; every change belongs to the epoch that was open
+// when it was published, and leaves a record there. Sealing an epoch yields its records: exactly
+// what changed in it, no more and no less, without stopping anyone and without copying a value.
+//
+// Why the cut is consistent:
+// - A writer reads the open epoch, joins it and publishes while it holds the lock of the part that
+//   it changes, inside one ReadSection. So the epochs of one key never decrease, and whoever saw
+//   a change and then makes one joins the same epoch or a later one.
+// - seal() opens the next epoch, and then waits until every section that was open has ended: no
+//   straggler can join a sealed epoch. If something was removed in it, it waits once more: whoever
+//   began while such a writer had made its record and not yet its change may have found what is
+//   gone now, and the persister is about to give back what a removal's record holds.
+// - A record holds a reference to its entry. A version that is superseded in a later epoch stays
+//   alive for the persister; one that is superseded in the same epoch gives its record to its
+//   successor, so a hot key costs one record, and one write, an epoch.
+//
+// Records stand in chunks, of 16 KiB, of a lane. A lane belongs to a few threads, in practice to
+// one, and its lock is taken once a change. A record belongs to one key: after it was made, only
+// who holds the lock of that key's part changes it, until its epoch is sealed; then the persister
+// has it alone.
+//
+// Entry::home() of a dirty entry names its record (chunk and index). A writer who supersedes an
+// entry follows it to see whether the record is of the open epoch. That may be stale: meanwhile the
+// persister may have finished with the record and the chunk may serve another epoch. So the writer
+// checks that the chunk is of the open epoch and that the record names this very entry. It cannot
+// be there by chance: the persister clears records that it has finished with, the entry is alive
+// (the writer holds the lock of its part), and an entry has at most one record in an epoch. Chunks
+// are used again at once, but freed only when every section that may have found them has ended.
+#pragma once
+
+#include "clock.h"
+#include "memory/catalog.h"
+
+namespace dskvs {
+
+// One change of one key.
+struct DirtyRecord {
+  static constexpr uintptr_t kTombstone = 1;  // the key was removed; the entry is its last version
+  static constexpr uintptr_t kFresh = 2;      // the key was absent: removing it leaves nothing
+  static constexpr uintptr_t kRescued = 4;    // not a change: written again by the persister
+  static constexpr uintptr_t kFlags = 7;
+
+  std::atomic<uintptr_t> word{0};  // address of the entry | flags; 0: void
+  Collection* collection = nullptr;
+
+  static Entry* entry(uintptr_t word) noexcept { return reinterpret_cast<Entry*>(word & ~kFlags); }
+};
+
+struct DirtyChunk {
+  static constexpr uint32_t kRecords = 1022;
+
+  std::atomic<uint64_t> epoch{0};
+  DirtyChunk* next = nullptr;  // of the same lane, older first; or of the sealed epoch
+  uint32_t id = 0;
+  uint32_t count = 0;
+  DirtyRecord records[kRecords];
+};
+
+// What dirty_bytes counts for one record.
+inline constexpr uint64_t kRecordOverheadBytes = 24;
+uint64_t dirty_bytes_of(const Collection& collection, uintptr_t word) noexcept;
+
+// Sums over the life of a store; differences may pass through negative values in one lane.
+struct Totals {
+  int64_t entries = 0;
+  int64_t key_bytes = 0;
+  int64_t value_bytes = 0;
+  int64_t entry_bytes = 0;     // of the entries in memory
+  int64_t dirty_bytes = 0;     // accepted and not yet taken off by the persister
+  int64_t bytes_accepted = 0;  // keys and values put and removed
+  Totals& operator+=(const Totals& other) noexcept;
+};
+
+struct SealedEpoch {
+  uint64_t epoch = 0;
+  uint64_t first_write_us = 0;   // when its first change was accepted
+  DirtyChunk* chunks = nullptr;  // through next
+};
+
+class Epochs {
+ public:
+  // The first epoch is `first_open`.
+  Epochs(Clock& clock, uint64_t first_open, uint64_t dirty_bytes_step) noexcept;
+  ~Epochs();
+
+  // ---- Writers: in a ReadSection, after reclaimer::prepare_to_retire(), with the lock of the
+  // key's part. They decide about the references of `old`: leave it alone afterwards. `*first` is
+  // set when it is the first change of its epoch: wake the persister then. kMemory: nothing
+  // happened.
+
+  // `entry` is about to take the place of `old` (nullptr: the key is absent).
+  Status record_put(Collection& collection, Entry* entry, Entry* old, bool* first) noexcept;
+  // `old` is about to be removed.
+  Status record_remove(Collection& collection, Entry* old, bool* first) noexcept;
+  // `collection`, sealed with `totals`, is about to leave the catalog with all its members.
+  void record_drop(Collection& collection, const TableTotals& totals, bool* first) noexcept;
+
+  // ---- Anyone.
+
+  // The newest epoch that holds a change that was published. All that returned is in it or before.
+  uint64_t newest_change() const noexcept { return newest_change_.load(std::memory_order_acquire); }
+  uint64_t open() const noexcept { return open_.load(std::memory_order_acquire); }
+  // When the first change of the open epoch was accepted; 0: there is none.
+  uint64_t open_since_us() const noexcept;
+  // Approximately (by dirty_bytes_step a lane) the bytes that the persister has yet to write.
+  uint64_t dirty_bytes() const noexcept {
+    return static_cast<uint64_t>(std::max<int64_t>(0, dirty_.load(std::memory_order_relaxed)));
+  }
+  Totals totals() const noexcept;
+
+  // ---- The persister, or recovery before anyone else is there.
+
+  // The entry is to be written again in the open epoch. In a ReadSection, with the lock of its
+  // part.
+  Status record_rescue(Collection& collection, Entry* entry) noexcept;
+  // Makes the open epoch count as changed, so that it will be sealed though it may hold no record.
+  void touch() noexcept;
+  // `collection`, empty, sealed and about to leave the catalog, goes to the list of the ended.
+  void note_ended(Collection& collection) noexcept;
+  // Seals the open epoch.
+  [[nodiscard]] SealedEpoch seal() noexcept;
+  // A chunk that no lane has; nullptr: no memory.
+  [[nodiscard]] DirtyChunk* take_chunk() noexcept;
+  // Gives a chunk back, all of whose records are cleared.
+  void free_chunk(DirtyChunk* chunk) noexcept;
+  // Frees chunks that are not in use, but for some. Outside of sections.
+  void free_excess_chunks() noexcept;
+  // Bytes of records that are no longer dirty.
+  void subtract_dirty(uint64_t bytes) noexcept {
+    dirty_.fetch_sub(static_cast<int64_t>(bytes), std::memory_order_relaxed);
+  }
+  // What recovery found.
+  void add_totals(const Totals& totals) noexcept;
+  // Takes the collections that ended in epochs up to `epoch`, oldest first, through next_ended.
+  [[nodiscard]] Collection* take_ended(uint64_t epoch) noexcept;
+
+ private:
+  struct alignas(64) Lane {
+    mutable SpinLock lock;        // guards all but the records
+    DirtyChunk* first = nullptr;  // of the open epoch, and while it is being sealed of two
+    DirtyChunk* current = nullptr;
+    Totals totals;
+    int64_t dirty_not_added = 0;  // to dirty_ yet
+    bool removals = false;        // keys or collections, since the last seal
+  };
+  static constexpr uint32_t kLanes = 32;
+  static constexpr uint32_t kIdsPerBlock = 1024;
+  static constexpr uint32_t kBlocks = 2048;
+  static constexpr uint32_t kIndexBits = 10;
+  static constexpr uint32_t kNoId = kBlocks * kIdsPerBlock;
+  static constexpr uint32_t kFreeChunksMin = 64;
+
+  Lane& my_lane() noexcept { return lanes_[reclaimer::slot->index % kLanes]; }
+  DirtyRecord* own_record(const Entry* entry, uint64_t epoch) noexcept;
+  DirtyRecord* append(Lane& lane, uint64_t epoch, uint32_t* home) noexcept;
+  DirtyChunk* make_chunk() noexcept;
+  std::atomic<uintptr_t>* place_of_id(uint32_t id) noexcept;
+  DirtyChunk* take_excess_chunks() noexcept;
+  void count(Lane& lane, const Totals& change) noexcept;
+  bool note_change(uint64_t epoch) noexcept;
+
+  Clock& clock_;
+  const int64_t dirty_bytes_step_;
+
+  alignas(64) std::atomic<uint64_t> open_;
+  std::atomic<uint64_t> newest_change_;
+  std::atomic<uint64_t> first_write_us_{0};  // of epoch newest_change_
+  alignas(64) std::atomic<int64_t> dirty_{0};
+  Lane lanes_[kLanes];
+
+  SpinLock chunks_lock_;  // guards the chunks that no lane has, and the giving of ids
+  DirtyChunk* free_chunks_ = nullptr;
+  uint32_t free_count_ = 0;
+  uint32_t ids_used_ = 0;
+  uint32_t free_id_ = kNoId;  // a list, through the places of the free ids
+  std::atomic<std::atomic<uintptr_t>*> blocks_[kBlocks] = {};  // chunk by id; free: next << 1 | 1
+
+  SpinLock ended_lock_;  // guards the list of ended collections, in the order of ended_epoch
+  Collection* ended_first_ = nullptr;
+  Collection* ended_last_ = nullptr;
+};
+
+}  // namespace dskvs

@@ -1,0 +1,110 @@
+// What has ended and still is of use: dropped collections until their drop is durable, and removals
+// until they are. Both belong to the persister's thread.
+#pragma once
+
+#include "memory/epoch.h"
+
+namespace dskvs {
+
+// Ended collections, in the order of their ended_epoch. Their entries are freed in small steps, and
+// they themselves when their names are no longer needed.
+class Graveyard {
+ public:
+  Graveyard() = default;
+  Graveyard(const Graveyard&) = delete;
+  Graveyard& operator=(const Graveyard&) = delete;
+  ~Graveyard() {
+    while (emptying_ != nullptr) empty_one_part();
+    free_up_to(kNeverEnded);
+  }
+
+  // A list through next_ended; no section that could see their entries is open any more.
+  void add(Collection* list) noexcept {
+    if (list == nullptr) return;
+    (last_ == nullptr ? first_ : last_->next_ended) = list;
+    if (emptying_ == nullptr) emptying_ = list;
+    for (last_ = list; last_->next_ended != nullptr;) last_ = last_->next_ended;
+  }
+
+  [[nodiscard]] bool has_entries() const noexcept { return emptying_ != nullptr; }
+
+  void empty_one_part() noexcept {
+    emptying_->members().take_part(&cursor_, [](Entry* entry) { entry->unpin(); });
+    if (cursor_ != 0) return;
+    emptying_->members().clear();
+    emptying_ = emptying_->next_ended;
+  }
+
+  // Frees those that ended in epochs up to this one and are empty.
+  void free_up_to(uint64_t epoch) noexcept {
+    while (first_ != nullptr && first_ != emptying_ && first_->ended_epoch <= epoch) {
+      Collection* next = first_->next_ended;
+      Collection::free(first_);
+      first_ = next;
+    }
+    if (first_ == nullptr) last_ = nullptr;
+  }
+
+  [[nodiscard]] const Collection* first() const noexcept { return first_; }
+
+ private:
+  Collection* first_ = nullptr;
+  Collection* last_ = nullptr;
+  Collection* emptying_ = nullptr;  // the first that still has entries
+  uint64_t cursor_ = 0;             // in it
+};
+
+// Tombstones that are written and not yet durable. They stand in the chunks that they came in,
+// moved together, so keeping them takes no memory that was not there.
+class RetainedRemovals {
+ public:
+  explicit RetainedRemovals(Epochs& epochs) noexcept : epochs_(epochs) {}
+  RetainedRemovals(const RetainedRemovals&) = delete;
+  RetainedRemovals& operator=(const RetainedRemovals&) = delete;
+  ~RetainedRemovals() { release(); }
+
+  // Takes the chunk, and its records that are not void: tombstones, all of them.
+  void add(DirtyChunk* chunk) noexcept {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < chunk->count; i++) {
+      DirtyRecord& record = chunk->records[i];
+      uintptr_t word = record.word.exchange(0, std::memory_order_relaxed);
+      if (word == 0) continue;
+      bool room = last_ != nullptr && last_->count < DirtyChunk::kRecords;
+      DirtyRecord& place = room ? last_->records[last_->count++] : chunk->records[kept++];
+      place.collection = record.collection;
+      place.word.store(word, std::memory_order_relaxed);
+    }
+    chunk->count = kept;
+    if (kept == 0) {
+      epochs_.free_chunk(chunk);
+      return;
+    }
+    chunk->epoch.store(0, std::memory_order_relaxed);
+    chunk->next = nullptr;
+    (last_ == nullptr ? first_ : last_->next) = chunk;
+    last_ = chunk;
+  }
+
+  void release() noexcept {
+    while (first_ != nullptr) {
+      DirtyChunk* next = first_->next;
+      for (uint32_t i = 0; i < first_->count; i++) {
+        uintptr_t word = first_->records[i].word.exchange(0, std::memory_order_relaxed);
+        DirtyRecord::entry(word)->unpin();
+      }
+      epochs_.free_chunk(first_);
+      first_ = next;
+    }
+    last_ = nullptr;
+  }
+
+  [[nodiscard]] const DirtyChunk* first() const noexcept { return first_; }
+
+ private:
+  Epochs& epochs_;
+  DirtyChunk* first_ = nullptr;
+  DirtyChunk* last_ = nullptr;
+};
+
+}  // namespace dskvs

@@ -1,0 +1,270 @@
+#include "memory/reclaimer.h"
+
+#include "memory/arena.h"
+
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <mutex>
+#include <new>
+#include <utility>
+
+namespace dskvs {
+
+struct RetiredBag {
+  struct Item {
+    void* object;
+    Dispose dispose;
+  };
+  static constexpr uint32_t kItemsMax = 512;
+
+  uint32_t count = 0;
+  uint32_t count_due = 0;  // worth another attempt from here
+  size_t bytes = 0;
+  size_t bytes_due = 0;
+  Item items[kItemsMax];
+};
+
+namespace reclaimer {
+namespace {
+
+constexpr uint32_t kCountDue = 256;
+constexpr size_t kBytesDue = size_t{1} << 20;
+constexpr uint32_t kCountStep = 32;
+constexpr size_t kBytesStep = size_t{256} << 10;
+
+std::atomic<ReaderSlot*> all_slots{nullptr};
+ReaderSlot* slots_at_fork = nullptr;  // those whose locks prepare_fork() took
+
+bool register_membarrier() noexcept {
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+void release_slot(void* object) noexcept {
+  auto* leaving = static_cast<ReaderSlot*>(object);
+  slot = nullptr;
+  leaving->taken.store(false, std::memory_order_release);
+}
+
+// Gives a slot back when its thread ends. A pthread key rather than a thread_local destructor: it
+// runs again when a later destructor of the thread calls into the library once more.
+pthread_key_t exit_key() noexcept {
+  static const pthread_key_t key = [] {
+    pthread_key_t made;
+    pthread_key_create(&made, release_slot);
+    return made;
+  }();
+  return key;
+}
+
+ReaderSlot* take_free_slot() noexcept {
+  for (ReaderSlot* s = all_slots.load(std::memory_order_acquire); s != nullptr; s = s->next) {
+    if (!s->taken.load(std::memory_order_relaxed) &&
+        !s->taken.exchange(true, std::memory_order_acquire)) {
+      return s;
+    }
+  }
+  return nullptr;
+}
+
+ReaderSlot* make_slot() noexcept {
+  auto* made = new (std::nothrow) ReaderSlot;
+  if (made == nullptr) return nullptr;
+  made->taken.store(true, std::memory_order_relaxed);
+  made->next = all_slots.load(std::memory_order_acquire);
+  do {
+    made->index = made->next == nullptr ? 0 : made->next->index + 1;
+  } while (!all_slots.compare_exchange_weak(made->next, made, std::memory_order_acq_rel,
+                                            std::memory_order_acquire));
+  return made;
+}
+
+// Begins a new period. Sections that show less than the result may have begun before.
+uint64_t advance_clock() noexcept {
+  uint64_t now = clock.fetch_add(1, std::memory_order_seq_cst) + 1;
+#ifndef DSKVS_TSAN
+  if (fences_are_asymmetric) {
+    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  } else {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
+#endif
+  return now;
+}
+
+bool still_inside(const ReaderSlot& s, uint64_t before) noexcept {
+  uint64_t entered = s.entered.load(std::memory_order_seq_cst);
+  return entered != 0 && entered < before;
+}
+
+bool anyone_inside(uint64_t before) noexcept {
+  for (ReaderSlot* s = all_slots.load(std::memory_order_acquire); s != nullptr; s = s->next) {
+    if (still_inside(*s, before)) return true;
+  }
+  return false;
+}
+
+void wait_until_outside(const ReaderSlot& s, uint64_t before) noexcept {
+  // Sections are short; one that lasts belongs to a thread that the scheduler has put aside.
+  for (int spins = 0; still_inside(s, before); spins++) {
+    if (spins < 64) continue;
+    if (spins < 256) {
+      sched_yield();
+      continue;
+    }
+    timespec pause{0, 50'000};
+    nanosleep(&pause, nullptr);
+  }
+}
+
+void dispose_of(RetiredBag& bag) noexcept {
+  for (uint32_t i = 0; i < bag.count; i++) {
+    if (i + 8 < bag.count) __builtin_prefetch(bag.items[i + 8].object, 1);
+    bag.items[i].dispose(bag.items[i].object);
+  }
+  bag.count = 0;
+  bag.bytes = 0;
+}
+
+// Needs s.lock.
+void reclaim(ReaderSlot& s) noexcept {
+  if (s.fresh == nullptr) return;
+  if (s.waiting->count != 0) {
+    if (anyone_inside(s.waiting_clock)) return;
+    dispose_of(*s.waiting);
+  }
+  if (s.fresh->count == 0) return;
+  std::swap(s.fresh, s.waiting);
+  s.retired.store(0, std::memory_order_relaxed);
+  s.reclaim_due.store(false, std::memory_order_relaxed);
+  s.fresh->count_due = kCountDue;
+  s.fresh->bytes_due = kBytesDue;
+  s.waiting_clock = advance_clock();
+  if (!anyone_inside(s.waiting_clock)) dispose_of(*s.waiting);
+}
+
+bool make_bags(ReaderSlot& s) noexcept {
+  auto* fresh = new (std::nothrow) RetiredBag;
+  auto* waiting = new (std::nothrow) RetiredBag;
+  if (fresh == nullptr || waiting == nullptr) {
+    delete fresh;
+    delete waiting;
+    return false;
+  }
+  fresh->count_due = kCountDue;
+  fresh->bytes_due = kBytesDue;
+  std::lock_guard guard(s.lock);
+  s.fresh = fresh;
+  s.waiting = waiting;
+  s.has_bags = true;
+  return true;
+}
+
+}  // namespace
+
+std::atomic<uint64_t> clock{1};
+bool fences_are_asymmetric = register_membarrier();
+constinit thread_local ReaderSlot* slot __attribute__((tls_model("initial-exec"))) = nullptr;
+
+bool register_thread() noexcept {
+  if (slot != nullptr) return true;
+  ReaderSlot* mine = take_free_slot();
+  if (mine == nullptr) mine = make_slot();
+  if (mine == nullptr) return false;
+  if (pthread_setspecific(exit_key(), mine) != 0) {
+    mine->taken.store(false, std::memory_order_release);
+    return false;
+  }
+  slot = mine;
+  return true;
+}
+
+bool prepare_to_retire() noexcept {
+  ReaderSlot& mine = *slot;
+  if (!mine.has_bags && !make_bags(mine)) return false;
+  while (mine.retired.load(std::memory_order_relaxed) >
+         RetiredBag::kItemsMax - kRetiredPerCallMax) {
+    uint64_t wait_for;
+    {
+      std::lock_guard guard(mine.lock);
+      reclaim(mine);
+      wait_for = mine.waiting_clock;
+    }
+    for (ReaderSlot* s = all_slots.load(std::memory_order_acquire); s != nullptr; s = s->next) {
+      wait_until_outside(*s, wait_for);
+    }
+  }
+  return true;
+}
+
+void retire(void* object, size_t bytes, Dispose dispose) noexcept {
+  ReaderSlot& mine = *slot;
+  std::lock_guard guard(mine.lock);
+  RetiredBag& bag = *mine.fresh;
+  assert(bag.count < RetiredBag::kItemsMax);
+  bag.items[bag.count++] = {object, dispose};
+  bag.bytes += bytes;
+  mine.retired.store(bag.count, std::memory_order_relaxed);
+  if (bag.count >= bag.count_due || bag.bytes >= bag.bytes_due) {
+    mine.reclaim_due.store(true, std::memory_order_relaxed);
+  }
+}
+
+void reclaim_if_due() noexcept {
+  ReaderSlot& mine = *slot;
+  if (!mine.reclaim_due.load(std::memory_order_relaxed)) return;
+  std::lock_guard guard(mine.lock);
+  reclaim(mine);
+  // Somebody keeps the previous bag waiting: do not ask again at every call.
+  RetiredBag& bag = *mine.fresh;
+  mine.reclaim_due.store(false, std::memory_order_relaxed);
+  bag.count_due = std::max(kCountDue, bag.count + kCountStep);
+  bag.bytes_due = std::max(kBytesDue, bag.bytes + kBytesStep);
+}
+
+void wait_for_readers() noexcept {
+  uint64_t now = advance_clock();
+  for (ReaderSlot* s = all_slots.load(std::memory_order_acquire); s != nullptr; s = s->next) {
+    wait_until_outside(*s, now);
+  }
+}
+
+void reclaim_all() noexcept {
+  wait_for_readers();
+  for (ReaderSlot* s = all_slots.load(std::memory_order_acquire); s != nullptr; s = s->next) {
+    std::lock_guard guard(s->lock);
+    // Whatever is in the bags was retired under this lock: if in a section that is still open, that
+    // is seen here.
+    if (s->entered.load(std::memory_order_acquire) != 0) continue;
+    reclaim(*s);
+    reclaim(*s);
+  }
+}
+
+void prepare_fork() noexcept {
+  slots_at_fork = all_slots.load(std::memory_order_acquire);
+  for (ReaderSlot* s = slots_at_fork; s != nullptr; s = s->next) s->lock.lock();
+}
+
+void after_fork_parent() noexcept {
+  for (ReaderSlot* s = slots_at_fork; s != nullptr; s = s->next) s->lock.unlock();
+}
+
+void after_fork_child() noexcept {
+  fences_are_asymmetric = register_membarrier();
+  for (ReaderSlot* s = slots_at_fork; s != nullptr; s = s->next) {
+    s->lock.unlock();
+    if (s == slot) continue;
+    s->entered.store(0, std::memory_order_relaxed);
+    s->taken.store(false, std::memory_order_relaxed);
+  }
+}
+
+}  // namespace reclaimer
+}  // namespace dskvs

@@ -1,0 +1,25 @@
+// Keeps the host's signals from the library's own threads: a thread starts with the mask of the one
+// that started it, so that one blocks all signals meanwhile.
+#pragma once
+
+#include <pthread.h>
+#include <signal.h>
+
+namespace dskvs {
+
+class SignalsBlocked {
+ public:
+  SignalsBlocked() noexcept {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+  ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace dskvs

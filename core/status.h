@@ -1,0 +1,77 @@
+// Statuses inside the library, and the text that explains the last error of a thread.
+#pragma once
+
+#include <dskvs/dskvs.h>
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+namespace dskvs {
+
+// The same numbers as in dskvs.h, which is their one source; only that the compiler minds when one
+// is dropped.
+enum class [[nodiscard]] Status : int32_t{
+    kOk = DSKVS_OK,
+    kNotFound = DSKVS_NOT_FOUND,
+    kTimeout = DSKVS_TIMEOUT,
+    kConflict = DSKVS_CONFLICT,
+    kArgument = DSKVS_ERR_ARGUMENT,
+    kKey = DSKVS_ERR_KEY,
+    kPath = DSKVS_ERR_PATH,
+    kLocked = DSKVS_ERR_LOCKED,
+    kClosed = DSKVS_ERR_CLOSED,
+    kForked = DSKVS_ERR_FORKED,
+    kReadOnly = DSKVS_ERR_READ_ONLY,
+    kBuffer = DSKVS_ERR_BUFFER,
+    kCancelled = DSKVS_ERR_CANCELLED,
+    kMemory = DSKVS_ERR_MEMORY,
+    kFull = DSKVS_ERR_FULL,
+    kSpace = DSKVS_ERR_SPACE,
+    kIo = DSKVS_ERR_IO,
+    kCorrupt = DSKVS_ERR_CORRUPT,
+    kVersion = DSKVS_ERR_VERSION,
+    kInternal = DSKVS_ERR_INTERNAL,
+};
+
+// Static; never NULL.
+const char* status_name(int32_t status) noexcept;
+
+// The text of the calling thread's last error. A fixed buffer: explaining an error never allocates,
+// so it works when memory is what ran out. Longer texts are cut.
+inline constexpr size_t kErrorTextSizeMax = 1023;
+const char* last_error() noexcept;
+void set_last_error(std::string_view text) noexcept;
+
+void explain(fmt::string_view format, fmt::format_args args) noexcept;
+
+// Explains, then returns `status`. The text names paths, sizes and rules; never the bytes of keys
+// and values, which may be secret.
+template <typename... Args>
+Status fail(Status status, fmt::format_string<Args...> format, Args&&... args) noexcept {
+  explain(format, fmt::make_format_args(args...));
+  return status;
+}
+
+// A failure and its text, kept while what is undone because of it may fail and explain in its turn.
+class KeptFailure {
+ public:
+  explicit KeptFailure(Status status) noexcept : status_(status) {
+    std::strcpy(text_, last_error());  // which has the same limit
+  }
+  KeptFailure(const KeptFailure&) = delete;
+  KeptFailure& operator=(const KeptFailure&) = delete;
+
+  const char* text() const noexcept { return text_; }
+  Status again() const noexcept {
+    set_last_error(text_);
+    return status_;
+  }
+
+ private:
+  Status status_;
+  char text_[kErrorTextSizeMax + 1];
+};
+
+}  // namespace dskvs

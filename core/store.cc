@@ -1,0 +1,374 @@
+#include "store.h"
+
+#include "disk/backup.h"
+#include "disk/store_directory.h"
+#include "loader.h"
+#include "store_copy.h"
+
+#include <sched.h>
+#include <time.h>
+
+#include <algorithm>
+
+namespace dskvs {
+namespace {
+
+// A writer beside us replaces segments at most about as often as one can be read.
+constexpr int kReadOnlyAttemptsMax = 1000;
+
+constexpr uint64_t kDirtyBytesStepMax = uint64_t{64} << 10;
+
+uint64_t dirty_bytes_step(const Options& options) noexcept {
+  return std::min(kDirtyBytesStepMax, options.dirty_bytes_max / 64);
+}
+
+bool holds(Condition condition, const Entry* current) noexcept {
+  if (!condition) return true;
+  return *condition == (current == nullptr ? nullptr : current->value());
+}
+
+}  // namespace
+
+// ---- Open.
+
+Store::Store(const Environment& environment, const Options& options,
+             std::unique_ptr<Directory> directory)
+    : environment_(environment),
+      options_(options),
+      directory_(std::move(directory)),
+      catalog_(catalog_figures_) {}
+
+Store::~Store() {
+  persister_.reset();
+  clear_catalog(catalog_);
+}
+
+Status Store::open(const char* path, const Options& options, const Environment& environment,
+                   std::unique_ptr<Store>* store) {
+  if (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) {
+    return fail(Status::kMemory, "no memory to open '{}'", path);
+  }
+  std::unique_ptr<Directory> directory;
+  Status status = open_store_directory(environment.files, path, options.presence, &directory);
+  if (status != Status::kOk) return status;
+  if (!options.read_only) {
+    status = directory->lock(kLockName);
+    if (status != Status::kOk) return status;
+  }
+  std::unique_ptr<Store> opened(new Store(environment, options, std::move(directory)));
+  status = opened->load();
+  if (status != Status::kOk) return status;
+  *store = std::move(opened);
+  return Status::kOk;
+}
+
+Status Store::load() {
+  for (int attempt = 1;; attempt++) {
+    Loader loader(catalog_, collection_figures_);
+    LogPosition position;
+    Status status = recover(*directory_, options_.progress, loader, &position, &report_);
+    if (status == Status::kNotFound && attempt < kReadOnlyAttemptsMax) {
+      loader.discard();
+      clear_catalog(catalog_);
+      continue;
+    }
+    if (status == Status::kNotFound) {
+      return fail(Status::kIo, "'{}' changes faster than it can be read", directory_->path());
+    }
+    if (status != Status::kOk) return status;
+    if (position.next_segment_id >= Entry::kDirty) {
+      return fail(Status::kCorrupt, "'{}' holds a segment numbered {:#x}: out of range",
+                  directory_->path(), position.next_segment_id - 1);
+    }
+    if (position.store_id == StoreId{}) {
+      environment_.random(position.store_id.data(), position.store_id.size());
+    }
+    epochs_.emplace(environment_.clock, position.recovered_epoch + 1, dirty_bytes_step(options_));
+    Unsettled unsettled;
+    status = loader.finish(position.durable_epoch, *epochs_, &unsettled);
+    charged_bytes_.store(epochs_->totals().entry_bytes);
+    bool start = unsettled.any;
+    persister_.emplace(environment_, options_, *directory_, std::move(position), catalog_, *epochs_,
+                       unsettled);
+    if (status != Status::kOk) return status;
+    if (options_.read_only) return Status::kOk;
+    return start ? persister_->start() : Status::kOk;
+  }
+}
+
+// ---- One key.
+
+Entry* Store::find(const HashedKey& key) const noexcept {
+  Collection* collection = catalog_.find(key.collection_hash, key.collection);
+  return collection == nullptr ? nullptr : collection->members().find(key.member_hash, key.member);
+}
+
+Status Store::check_writable() noexcept {
+  if (options_.read_only) return fail(Status::kReadOnly, "the store was opened with read_only");
+  return persister_->start();
+}
+
+Status Store::put(const HashedKey& key, Entry* entry, Condition condition) noexcept {
+  Status status = check_writable();
+  if (status != Status::kOk) return status;
+  for (;;) {
+    Collection* collection = catalog_.find(key.collection_hash, key.collection);
+    if (collection == nullptr) {
+      if (condition && *condition != nullptr) return Status::kConflict;
+      status = collection_for_put(key, &collection);
+      if (status != Status::kOk) return status;
+    }
+    bool first = false;
+    status = collection->members().update(
+        key.member_hash, key.member, true, [&](Entry* current, Entry** next) {
+          if (!holds(condition, current)) return Status::kConflict;
+          Status charged = charge(entry, current);
+          if (charged != Status::kOk) return charged;
+          Status recorded = epochs_->record_put(*collection, entry, current, &first);
+          if (recorded == Status::kOk) {
+            *next = entry;
+          } else {
+            (void)charge(current, entry);
+          }
+          return recorded;
+        });
+    wake_if(first);
+    if (status == Status::kMemory) return fail(status, "no memory to put");
+    if (status != Status::kClosed) return status;
+    sched_yield();  // the collection is being dropped by another thread: go on after it
+  }
+}
+
+Status Store::remove(const HashedKey& key, Condition condition) noexcept {
+  Status status = check_writable();
+  if (status != Status::kOk) return status;
+  Status absent = condition && *condition != nullptr ? Status::kConflict : Status::kNotFound;
+  for (;;) {
+    Collection* collection = catalog_.find(key.collection_hash, key.collection);
+    if (collection == nullptr) return absent;
+    bool first = false;
+    status = collection->members().update(
+        key.member_hash, key.member, false, [&](Entry* current, Entry** next) {
+          if (current == nullptr) return absent;
+          if (!holds(condition, current)) return Status::kConflict;
+          Status recorded = epochs_->record_remove(*collection, current, &first);
+          if (recorded != Status::kOk) return recorded;
+          (void)charge(nullptr, current);
+          *next = nullptr;
+          return Status::kOk;
+        });
+    wake_if(first);
+    if (status != Status::kClosed) return status;
+    sched_yield();
+  }
+}
+
+Status Store::collection_for_put(const HashedKey& key, Collection** collection) noexcept {
+  Collection* made = Collection::make(key.collection, collection_figures_);
+  Status status = Status::kMemory;
+  if (made != nullptr) {
+    status = catalog_.update(key.collection_hash, key.collection, true,
+                             [&](Collection* current, Collection** next) {
+                               *collection = current != nullptr ? current : made;
+                               *next = *collection;
+                               return Status::kOk;
+                             });
+    if (status != Status::kOk || *collection != made) Collection::free(made);
+  }
+  if (status == Status::kOk) return status;
+  return fail(Status::kMemory, "no memory for a new collection");
+}
+
+uint64_t Store::table_bytes() const noexcept {
+  return catalog_figures_.memory_bytes.load(std::memory_order_relaxed) +
+         collection_figures_.memory_bytes.load(std::memory_order_relaxed);
+}
+
+// Counts an entry in for another, if there is a limit to keep. kFull: nothing was counted.
+Status Store::charge(const Entry* entry, const Entry* old) noexcept {
+  if (options_.memory_bytes_max == 0) return Status::kOk;
+  int64_t bytes = entry == nullptr ? 0 : static_cast<int64_t>(entry->bytes());
+  if (old != nullptr) bytes -= static_cast<int64_t>(old->bytes());
+  int64_t before = charged_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  uint64_t after = static_cast<uint64_t>(std::max<int64_t>(0, before + bytes)) + table_bytes();
+  if (bytes <= 0 || after <= options_.memory_bytes_max) return Status::kOk;
+  charged_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  return fail(Status::kFull, "the store would hold {} bytes; memory_bytes_max is {}", after,
+              options_.memory_bytes_max);
+}
+
+// ---- One collection.
+
+Status Store::drop(std::string_view name, uint64_t* removed) noexcept {
+  *removed = 0;
+  Status status = check_writable();
+  if (status != Status::kOk) return status;
+  uint64_t hash = KeyHash{}(name);
+  for (;;) {
+    Collection* collection = catalog_.find(hash, name);
+    if (collection == nullptr || collection->members().count() == 0) return Status::kOk;
+    TableTotals totals;
+    if (!collection->members().seal(false, &totals)) {
+      sched_yield();  // another thread ends it
+      continue;
+    }
+    bool first = false;
+    // Never fails: it inserts nothing, and the catalog is never sealed.
+    (void)catalog_.update(hash, name, false, [&](Collection*, Collection** next) {
+      epochs_->record_drop(*collection, totals, &first);
+      *next = nullptr;
+      return Status::kOk;
+    });
+    int64_t bytes =
+        static_cast<int64_t>(totals.count * sizeof(Entry) + totals.key_bytes + totals.value_bytes);
+    if (options_.memory_bytes_max != 0) charged_bytes_.fetch_sub(bytes);
+    *removed = totals.count;
+    wake_if(first);
+    return Status::kOk;
+  }
+}
+
+void Store::get_all(std::string_view name, Entry** entries, uint64_t capacity,
+                    uint64_t* count) noexcept {
+  *count = 0;
+  Collection* collection = catalog_.find(KeyHash{}(name), name);
+  if (collection == nullptr) return;
+  *count = collection->members().snapshot(entries, capacity);
+  if (*count > capacity) return;
+  constexpr uint64_t kAhead = 16;
+  for (uint64_t i = 0; i < *count; i++) {
+    if (i + kAhead < *count) __builtin_prefetch(entries[i + kAhead], 1);
+    entries[i]->pin();
+  }
+}
+
+void Store::collections(std::vector<Entry*>* entries) {
+  std::vector<Collection*> all;
+  for (uint64_t count = catalog_.count(); all.size() < count || count > all.capacity();) {
+    all.resize(count + 16);
+    count = catalog_.snapshot(all.data(), all.size());
+    if (count > all.size()) continue;
+    all.resize(count);
+    break;
+  }
+  entries->reserve(all.size());
+  for (Collection* collection : all) {
+    uint64_t count = collection->members().count();
+    if (count == 0) continue;
+    Entry* entry = Entry::make(collection->key(), sizeof count);
+    if (entry == nullptr) throw std::bad_alloc();
+    for (size_t i = 0; i < sizeof count; i++) entry->value()[i] = static_cast<char>(count >> 8 * i);
+    entries->push_back(entry);
+  }
+}
+
+uint64_t Store::count(std::string_view name) noexcept {
+  Collection* collection = catalog_.find(KeyHash{}(name), name);
+  return collection == nullptr ? 0 : collection->members().count();
+}
+
+uint64_t Store::count() const noexcept {
+  return static_cast<uint64_t>(std::max<int64_t>(0, epochs_->totals().entries));
+}
+
+// ---- The disk.
+
+Status Store::wait(uint64_t mark, Level level, uint64_t timeout_ms) noexcept {
+  if (mark > epochs_->newest_change()) {
+    return fail(Status::kArgument, "mark {} is from the future; the newest is {}", mark,
+                epochs_->newest_change());
+  }
+  if (options_.read_only) return Status::kOk;
+  return persister_->wait(mark, level, timeout_ms);
+}
+
+Status Store::sync(uint64_t timeout_ms) noexcept {
+  if (options_.read_only) return Status::kOk;
+  return persister_->sync(epochs_->newest_change(), timeout_ms);
+}
+
+Status Store::compact() noexcept {
+  if (options_.read_only) return fail(Status::kReadOnly, "the store was opened with read_only");
+  return persister_->compact();
+}
+
+Status Store::backup(const char* path) {
+  std::unique_ptr<Directory> target;
+  Status status = open_store_directory(environment_.files, path, Presence::kMustBeNew, &target);
+  if (status != Status::kOk) return status;
+  status = target->lock(kLockName);
+  if (status != Status::kOk) return status;
+  status = options_.read_only ? write_copy(catalog_, *target, environment_) : copy_log(*target);
+  if (status == Status::kOk) return status;
+  const KeptFailure failure(status);
+  (void)target->unlink(kLockName);
+  return failure.again();
+}
+
+Status Store::copy_log(Directory& target) {
+  std::vector<SegmentFile> segments;
+  Status status = persister_->begin_snapshot(&segments);
+  if (status != Status::kOk) return status;
+  status = copy_segments(*directory_, target, segments, {});
+  persister_->end_snapshot();
+  return status;
+}
+
+void Store::stats(dskvs_stats_t* stats) noexcept {
+  Totals totals = epochs_->totals();
+  PersisterFigures figures = persister_->figures();
+  uint64_t now = environment_.clock.now_us();
+  auto age = [now](uint64_t since) { return since == 0 || since > now ? 0 : now - since; };
+  uint64_t unwritten = figures.unwritten_since_us;
+  if (unwritten == 0) unwritten = epochs_->open_since_us();
+  uint64_t undurable = figures.undurable_since_us;
+  if (undurable == 0) undurable = unwritten;
+
+  stats->collections = collection_figures_.occupied.load();
+  stats->entries = static_cast<uint64_t>(totals.entries);
+  stats->key_bytes = static_cast<uint64_t>(totals.key_bytes);
+  stats->value_bytes = static_cast<uint64_t>(totals.value_bytes);
+  stats->memory_bytes = static_cast<uint64_t>(totals.entry_bytes) + table_bytes();
+  stats->dirty_bytes = epochs_->dirty_bytes();
+  stats->accepted_epoch = epochs_->newest_change();
+  stats->written_epoch = figures.written_epoch;
+  stats->durable_epoch = figures.durable_epoch;
+  stats->written_lag_us = age(unwritten);
+  stats->durable_lag_us = age(undurable);
+  stats->disk_bytes = figures.disk_bytes;
+  stats->segments = figures.segments;
+  stats->bytes_written = figures.bytes_written;
+  stats->syncs = figures.syncs;
+  stats->last_error = static_cast<uint64_t>(static_cast<int64_t>(figures.error));
+  stats->recovered_epoch = report_.recovered_epoch;
+  stats->lost_epochs = report_.highest_epoch_seen - report_.recovered_epoch;
+  stats->frames_cut = report_.frames_cut;
+  stats->live_bytes = persister_->live_bytes();
+  stats->bytes_accepted = static_cast<uint64_t>(totals.bytes_accepted);
+  stats->bytes_cleaned = figures.bytes_cleaned;
+  stats->heals = figures.heals;
+}
+
+// ---- Close.
+
+void Store::begin_close() noexcept {
+  persister_->begin_close();
+  while (pins_.load(std::memory_order_acquire) != 0) {
+    timespec pause{0, 100'000};
+    nanosleep(&pause, nullptr);
+  }
+}
+
+Status Store::close() noexcept {
+  if (options_.read_only) return Status::kOk;
+  uint64_t undurable_epochs;
+  Status status = persister_->close(&undurable_epochs);
+  if (status == Status::kOk) return status;
+  uint64_t durable = epochs_->newest_change() - undurable_epochs;
+  uint64_t dirty = epochs_->dirty_bytes();
+  const KeptFailure failure(status);
+  return fail(status, "{} epochs behind epoch {} are not durable, {} bytes of them not written: {}",
+              undurable_epochs, durable, dirty, failure.text());
+}
+
+}  // namespace dskvs

@@ -1,0 +1,131 @@
+#include "store_copy.h"
+
+#include "disk/log_writer.h"
+#include "disk/salvage.h"
+#include "disk/store_directory.h"
+#include "disk/verify.h"
+#include "loader.h"
+#include "memory/sweep.h"
+#include "store.h"
+
+namespace dskvs {
+namespace {
+
+constexpr uint64_t kSegmentBytes = uint64_t{256} << 20;  // from here on an epoch ends
+constexpr int kAttemptsMax = 1000;                       // beside a live writer
+
+// An epoch for each segment, so that none grows without bound.
+Status write_entries(Catalog& catalog, LogWriter& log) {
+  uint64_t epoch = 1;
+  Status status = log.begin(epoch);
+  if (status != Status::kOk) return status;
+  Sweep sweep;
+  for (sweep.begin(); sweep.active();) {
+    status = sweep.advance(catalog, [&](Collection& collection, Entry* entry) {
+      return log.put(collection.key(), entry->key(), entry->value(), entry->value_size());
+    });
+    if (status != Status::kOk) return status;
+    if (!log.segment_full()) continue;
+    status = log.commit(0);
+    if (status == Status::kOk) status = log.begin(++epoch);
+    if (status != Status::kOk) return status;
+  }
+  status = log.commit(0);
+  return status == Status::kOk ? log.close() : status;
+}
+
+void remove_segments(Directory& directory) {
+  std::vector<DirectoryEntry> entries;
+  if (directory.list(&entries) != Status::kOk) return;
+  for (const DirectoryEntry& entry : entries) {
+    uint64_t id;
+    bool ours = parse_segment_name(entry.name, &id) || entry.name == kReserveName;
+    if (ours) (void)directory.unlink(entry.name.c_str());
+  }
+}
+
+Status add_damage(const std::vector<Damage>& found, std::vector<Entry*>* damage) {
+  if (damage == nullptr) return Status::kOk;
+  damage->reserve(found.size());  // what is made next is added without throwing
+  for (const Damage& place : found) {
+    std::string text = "offset " + std::to_string(place.offset) + ": " + place.kind;
+    Entry* entry = Entry::make(place.file, text.size());
+    if (entry == nullptr) return fail(Status::kMemory, "no memory to list the damage");
+    std::memcpy(entry->value(), text.data(), text.size());
+    damage->push_back(entry);
+  }
+  return Status::kOk;
+}
+
+// Entries on their way from one store to another.
+struct Rescued {
+  ~Rescued() { clear_catalog(catalog); }
+
+  TableFigures figures;
+  Catalog catalog{figures};
+};
+
+}  // namespace
+
+Status write_copy(Catalog& catalog, Directory& target, const Environment& environment) {
+  LogPosition position;
+  environment.random(position.store_id.data(), position.store_id.size());
+  Status status;
+  {
+    LogWriter log(target, position, kSegmentBytes);
+    status = write_entries(catalog, log);
+  }
+  if (status == Status::kOk) return status;
+  const KeptFailure failure(status);
+  remove_segments(target);
+  return failure.again();
+}
+
+Status verify_store(const char* path, const Options& options, const Environment& environment,
+                    std::vector<Entry*>* damage) {
+  std::unique_ptr<Directory> directory;
+  Status status = open_store_directory(environment.files, path, Presence::kMustExist, &directory);
+  if (status != Status::kOk) return status;
+  std::vector<Damage> found;
+  status = Status::kNotFound;
+  for (int attempt = 0; status == Status::kNotFound && attempt < kAttemptsMax; attempt++) {
+    found.clear();
+    status = verify(*directory, options.progress, &found);
+  }
+  if (status == Status::kNotFound) {
+    return fail(Status::kIo, "'{}' changes faster than it can be read", directory->path());
+  }
+  if (status != Status::kOk) return status;
+  status = add_damage(found, damage);
+  if (status != Status::kOk || found.empty()) return status;
+  return fail(Status::kCorrupt, "'{}' is damaged in {} places; the first is {}, offset {}: {}",
+              directory->path(), found.size(), found[0].file, found[0].offset, found[0].kind);
+}
+
+Status salvage_store(const char* path, const char* target_path, const Options& options,
+                     const Environment& environment, std::vector<Entry*>* damage) {
+  if (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) {
+    return fail(Status::kMemory, "no memory to rescue '{}'", path);
+  }
+  std::unique_ptr<Directory> source;
+  Status status = open_store_directory(environment.files, path, Presence::kMustExist, &source);
+  if (status != Status::kOk) return status;
+  status = source->lock(kLockName);
+  if (status != Status::kOk) return status;
+  std::unique_ptr<Directory> target;
+  status = open_store_directory(environment.files, target_path, Presence::kMustBeNew, &target);
+  if (status != Status::kOk) return status;
+
+  Rescued rescued;
+  std::vector<Damage> found;
+  {
+    Loader loader(rescued.catalog, rescued.figures);
+    RecoveryReport report;
+    status = salvage(*source, options.progress, loader, &found, &report);
+  }
+  if (status == Status::kOk) status = add_damage(found, damage);
+  if (status == Status::kOk) status = write_copy(rescued.catalog, *target, environment);
+  return status;
+}
+
+}  // namespace dskvs
