@@ -1,0 +1,40 @@
+# Goal: the library exports dskvs.h and nothing else, and needs nothing but libc and the C++ runtime.
+# Method: its symbols, dependencies and flags, as nm and readelf see them, against the header.
+. "$(dirname "${BASH_SOURCE[0]}")/shell.sh"
+need nm readelf strip
+library=$(find "$1" -name libdskvs.so.0)
+
+grep -o 'dskvs_[a-z_]*(' <(grep -A1 '^DSKVS_API' "$SOURCE/capi/include/dskvs/dskvs.h") |
+  tr -d '(' | sort -u >"$scratch/declared"
+sed -n 's/^ *F([^,]*, \(dskvs_[a-z_]*\),.*/\1/p' "$SOURCE/bindings/c/dskvs_dl.h" | sort >"$scratch/loaded"
+nm -D --defined-only --without-symbol-versions "$library" | awk '$2 != "A" { print $3 }' | sort \
+  >"$scratch/exported"
+diff "$scratch/declared" "$scratch/exported" || fail "declared (<) and exported (>) differ"
+diff "$scratch/declared" "$scratch/loaded" || fail "dskvs.h (<) and dskvs_dl.h (>) differ"
+unversioned=$(nm -D --defined-only "$library" | awk '$2 != "A"' | grep -v '@@DSKVS_0$' || true)
+[[ -z $unversioned ]] || fail "without the version node DSKVS_0: $unversioned"
+
+dynamic=$(readelf -dW "$library")
+grep -q 'SONAME.*\[libdskvs.so.0\]' <<<"$dynamic" || fail "not libdskvs.so.0"
+for flag in NOW NODELETE; do
+  grep -q "FLAGS_1.*\\b$flag\\b" <<<"$dynamic" || fail "no $flag"
+done
+grep -qE 'RPATH|RUNPATH' <<<"$dynamic" && fail "has a path of its own"
+strange=$(sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' <<<"$dynamic" |
+  grep -vE '^(libc|libstdc\+\+|libgcc_s|libm|libpthread|ld-linux-.*)\.so\.[0-9]+$' || true)
+[[ -z $strange ]] || fail "needs $strange"
+segments=$(readelf -lW "$library")
+grep -q GNU_RELRO <<<"$segments" || fail "no RELRO"
+grep GNU_STACK <<<"$segments" | grep -q RWE && fail "its stack can be executed"
+
+build_type=$(sed -n 's/^CMAKE_BUILD_TYPE:[A-Z]*=//p' "$BUILD/CMakeCache.txt")
+if [[ $build_type == Rel* ]]; then
+  imported=$(nm -D --undefined-only "$library")
+  grep -q __stack_chk_fail <<<"$imported" || fail "no stack protector in a $build_type build"
+  grep -qE '__(memcpy|snprintf|vsnprintf|read|pread|memset|memmove)[a-z0-9]*_chk' <<<"$imported" ||
+    fail "not fortified in a $build_type build"
+fi
+
+strip -o "$scratch/stripped" "$library"
+echo "$(wc -l <"$scratch/exported") symbols, $(stat -c %s "$scratch/stripped") bytes stripped:"
+paste -sd' ' "$scratch/exported"

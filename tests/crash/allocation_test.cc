@@ -1,0 +1,301 @@
+// Goal: when memory ends at any allocation, once or for good, a call that fails changes nothing,
+// the store goes on serving, and once there is memory again everything becomes durable. Method:
+// operator new and the arena are made to fail at each allocation in turn that a random script
+// makes, on real files; contents are compared with the reference model after every call, and after
+// a reopening without a close. DSKVS_ALLOCATION_RUNS sets how many runs, at least.
+#include <fmt/format.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <fstream>
+#include <new>
+#include <set>
+
+#include "crash/scripts.h"
+#include "crash/subject.h"
+#include "memory/arena.h"
+#include "store.h"
+#include "support/catch.h"
+#include "support/crafted_segment.h"
+#include "support/seed.h"
+#include "support/temp_dir.h"
+
+namespace {
+
+// Allocations are counted, and fail, only while armed, and only on the thread that armed it.
+thread_local bool armed = false;
+uint64_t counted = 0;
+uint64_t fail_at = UINT64_MAX;
+bool fail_for_good = false;
+
+bool due() {
+  if (!armed) return false;
+  const uint64_t number = counted++;
+  return number == fail_at || (fail_for_good && number > fail_at);
+}
+
+bool arena_is_due(size_t) { return due(); }
+
+void* allocate(size_t size) noexcept { return due() ? nullptr : std::malloc(size); }
+
+void* allocate_or_throw(size_t size) {
+  void* memory = allocate(size);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace
+
+void* operator new(size_t size) { return allocate_or_throw(size); }
+void* operator new[](size_t size) { return allocate_or_throw(size); }
+void* operator new(size_t size, const std::nothrow_t&) noexcept { return allocate(size); }
+void* operator new[](size_t size, const std::nothrow_t&) noexcept { return allocate(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
+
+namespace dskvs::test {
+namespace {
+
+// Calls as the door of the library does: what the allocator throws becomes a status.
+template <typename Body>
+Status armed_call(Body&& body) {
+  struct Armed {
+    Armed() { armed = true; }
+    ~Armed() { armed = false; }
+  };
+  try {
+    const Armed guard;
+    return body();
+  } catch (const std::bad_alloc&) {
+    return Status::kMemory;
+  }
+}
+
+class Run {
+ public:
+  explicit Run(const std::string& path) : path_(path), subject_(make()) { open(); }
+
+  void perform(const Operation& operation) {
+    switch (operation.verb) {
+      case Verb::kStep:
+        (void)armed_call([&] { return subject_->step(), Status::kOk; });
+        break;
+      case Verb::kReopen:
+        (void)armed_call([&] { return subject_->close(); });
+        reopen();
+        break;
+      case Verb::kFault:
+      case Verb::kHeal:
+        break;
+      default:
+        call(operation);
+    }
+    const Marks marks = subject_->marks();
+    durable_ = std::max(durable_, marks.durable);
+    REQUIRE(subject_->contents() == history_.newest());
+  }
+
+  // With memory again.
+  void finish() {
+    fail_at = UINT64_MAX;
+    fail_for_good = false;
+    for (int i = 0; i < 100 && subject_->step(); ++i) {
+    }
+    REQUIRE(subject_->apply({Verb::kSync}) == Status::kOk);
+    REQUIRE(subject_->marks().durable >= history_.newest_epoch());
+    durable_ = history_.newest_epoch();
+    reopen();  // as after a kill: without a close
+    REQUIRE(subject_->contents() == history_.newest());
+    REQUIRE(subject_->close() == Status::kOk);
+  }
+
+ private:
+  std::unique_ptr<Subject> make() const {
+    return std::make_unique<Subject>(posix_file_system(), path_);
+  }
+
+  void open() {
+    Status status = armed_call([&] { return subject_->open(); });
+    if (status == Status::kMemory) {
+      subject_ = make();
+      status = subject_->open();
+    }
+    INFO(last_error());
+    REQUIRE(status == Status::kOk);
+    const Marks marks = subject_->marks();
+    REQUIRE(marks.recovered >= durable_);
+    history_.forget_after(marks.recovered);
+    REQUIRE(subject_->contents() == history_.newest());
+  }
+
+  void reopen() {
+    subject_ = make();
+    open();
+  }
+
+  void call(const Operation& operation) {
+    const bool changes = history_.changes(operation);
+    const Status status = armed_call([&] { return subject_->apply(operation); });
+    if (status == Status::kOk && changes) history_.accept(operation, subject_->marks().accepted);
+    const bool excused = status == Status::kMemory || (!changes && status == Status::kNotFound);
+    INFO(describe(operation) << ": " << last_error());
+    REQUIRE((status == Status::kOk || excused));
+  }
+
+  const std::string path_;
+  std::unique_ptr<Subject> subject_;
+  History history_;
+  uint64_t durable_ = 0;
+};
+
+// Returns how many allocations it made while they could fail.
+uint64_t run(const Script& script, uint64_t at, bool for_good) {
+  const TempDir directory(TempDir::fast_base());
+  counted = 0;
+  fail_at = at;
+  fail_for_good = for_good;
+  Run run(directory / "store");
+  for (const Operation& operation : script) run.perform(operation);
+  const uint64_t allocations = counted;
+  run.finish();
+  return allocations;
+}
+
+TEST_CASE("every allocation fails in turn, and nothing breaks") {
+  const uint64_t seed = announce_seed("allocation_test");
+  const uint64_t wanted = rounds("DSKVS_ALLOCATION_RUNS", 20'000);
+  arena_set_fault(arena_is_due);
+  uint64_t runs = 0;
+  for (uint64_t number = 0; runs < wanted; ++number) {
+    const Script script = random_script(seed + number);
+    const uint64_t allocations = run(script, UINT64_MAX, false);
+    for (uint64_t at = 0; at < allocations; ++at) {
+      INFO("seed " << seed << ", script " << number << ", allocation " << at);
+      run(script, at, false);
+      run(script, at, true);
+      runs += 2;
+    }
+  }
+  arena_set_fault(nullptr);
+  fmt::print("{} runs, each with a failed allocation; 0 violations\n", runs);
+}
+
+TEST_CASE("memory that ends while a killed store is opened ends that, and all is there next time") {
+  const TempDir directory(TempDir::fast_base());
+  const std::string path = directory / "store";
+  Model model;
+  {
+    // Written, and not durable: a put, a removal and a drop of everything.
+    Subject subject(posix_file_system(), path);
+    REQUIRE(subject.open() == Status::kOk);
+    for (uint32_t key = 0; key < 12; ++key) {
+      REQUIRE(subject.apply({Verb::kPut, key, key * 100, key}) == Status::kOk);
+    }
+    REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+    REQUIRE(subject.apply({Verb::kDeleteAll, 1}) == Status::kOk);
+    REQUIRE(subject.apply({Verb::kDelete, 4}) == Status::kOk);
+    REQUIRE(subject.apply({Verb::kPut, 3, 10, 1}) == Status::kOk);
+    REQUIRE(subject.apply({Verb::kPut, 6, 10, 2}) == Status::kOk);
+    REQUIRE(subject.step());
+    const Marks marks = subject.marks();
+    REQUIRE((marks.written == marks.accepted && marks.durable < marks.written));
+    model = subject.contents();
+  }
+  arena_set_fault(arena_is_due);
+  for (const bool for_good : {false, true}) {
+    fail_for_good = for_good;
+    uint64_t failures = 0;
+    bool failed = true;
+    for (fail_at = 0; failed; ++fail_at) {
+      counted = 0;
+      Subject subject(posix_file_system(), path);
+      const Status status = armed_call([&] { return subject.open(); });
+      failed = counted > fail_at;
+      failures += status == Status::kMemory;
+      INFO("allocation " << fail_at << ": " << last_error());
+      REQUIRE((status == Status::kOk || (failed && status == Status::kMemory)));
+      if (status == Status::kOk) REQUIRE(subject.contents() == model);
+    }
+    REQUIRE(failures > 20);
+  }
+  fail_at = UINT64_MAX;
+  fail_for_good = false;
+  arena_set_fault(nullptr);
+}
+
+// Two damaged segments with large values; the first is read ahead by a thread.
+void write_damaged_log(const std::string& path) {
+  CraftedSegment first;
+  for (int i = 0; i < 12; ++i) {
+    first.put("a/" + std::to_string(i), std::string(i % 2 == 0 ? 100 : 800'000, 'x'));
+    first.commit();
+  }
+  CraftedSegment second(first, 2);
+  second.put("b/1", std::string(300'000, 'y'));
+  second.add(FrameType::kRemove, "a/2", 0, "");
+  second.add(FrameType::kDrop, "c", 0, "");
+  second.commit();
+  CommitPayload closing = second.next_commit();
+  closing.last_epoch = second.epoch;
+  closing.durable_epoch = second.epoch;
+  second.commit(closing);
+  std::filesystem::create_directory(path);
+  for (CraftedSegment* segment : {&first, &second}) {
+    segment->bytes[kSegmentStart + 50] ^= 1;
+    std::ofstream(path + "/" + SegmentName(segment->header.segment_id).text, std::ios::binary)
+        .write(reinterpret_cast<const char*>(segment->bytes.data()),
+               std::streamsize(segment->bytes.size()));
+  }
+}
+
+TEST_CASE("memory that ends while a store is checked or rescued ends that, and nothing else") {
+  const TempDir directory(TempDir::fast_base());
+  write_damaged_log(directory / "store");
+  const std::string path = directory / "store";
+  const std::string target = directory / "target";
+  arena_set_fault(arena_is_due);
+  // Where a call gets through all the same, it found what it always finds.
+  const auto fail_each = [&](auto&& call) {
+    for (const bool for_good : {false, true}) {
+      fail_for_good = for_good;
+      std::set<std::string> found;
+      uint64_t failures = 0;
+      bool failed = true;
+      for (fail_at = 0; failed; ++fail_at) {
+        std::filesystem::remove_all(target);
+        counted = 0;
+        std::vector<Entry*> damage;
+        const Status status = armed_call([&] { return call(&damage); });
+        std::string text;
+        for (Entry* entry : damage) {
+          text += std::string(entry->key()) + std::string(entry->value(), entry->value_size());
+          entry->unpin();
+        }
+        failed = counted > fail_at;
+        failures += status == Status::kMemory;
+        if (status != Status::kMemory) found.insert(text);
+        REQUIRE((failed || status != Status::kMemory));
+      }
+      REQUIRE(found.size() == 1);
+      REQUIRE_FALSE(found.begin()->empty());
+      REQUIRE(failures > 20);
+    }
+  };
+  const Environment environment = real_environment();
+  fail_each([&](std::vector<Entry*>* damage) {
+    const Status status = verify_store(path.c_str(), {}, environment, damage);
+    REQUIRE((status == Status::kCorrupt || status == Status::kMemory));
+    return status;
+  });
+  fail_each([&](std::vector<Entry*>* damage) {
+    return salvage_store(path.c_str(), target.c_str(), {}, environment, damage);
+  });
+  fail_at = UINT64_MAX;
+  fail_for_good = false;
+  arena_set_fault(nullptr);
+}
+
+}  // namespace
+}  // namespace dskvs::test

@@ -1,0 +1,81 @@
+// Goal: the crash tests would notice. Each trap of the promise is fallen into on purpose, and each
+// must be caught; a test that cannot fail proves nothing.
+// Method: plant.py makes copies of the core with faults that are switched on one at a time; for
+// each the explorer runs random scripts, with crashes at every call, crashes in the recovery,
+// failing disks and writers that come in between, until it reports a violation. The same scripts
+// run on the unharmed copy first.
+#include <fmt/format.h>
+
+#include "crash/explorer.h"
+#include "crash/planted.h"
+#include "crash/scripts.h"
+#include "support/catch.h"
+#include "support/seed.h"
+
+namespace dskvs {
+int planted_fault = 0;
+}  // namespace dskvs
+
+namespace dskvs::test {
+namespace {
+
+constexpr struct {
+  int number;
+  const char* name;
+  const char* breaks;
+} kFaults[] = {
+#include "planted_faults.inc"
+};
+
+constexpr uint64_t kScriptsMax = 8000;
+
+ExplorerOptions options_of(uint64_t seed) {
+  ExplorerOptions options;
+  options.seed = seed;
+  options.depth = 3;
+  options.go_on_every[0] = 8;
+  options.go_on_max[0] = 4;
+  options.go_on_every[1] = 16;
+  options.go_on_max[1] = 1;
+  options.power_cut.exhaustive_max = 256;
+  options.power_cut.random_subsets = 16;
+  options.interleave_every = seed % 2 == 0 ? 4 : 0;
+  return options;
+}
+
+// Runs the script of this seed; what was violated, or "".
+std::string violation_in(uint64_t seed, Statistics& statistics) {
+  try {
+    Explorer(options_of(seed), statistics).run(random_script(seed));
+  } catch (const Violation& violation) {
+    return violation.what();
+  }
+  return "";
+}
+
+TEST_CASE("every planted fault is caught") {
+  const uint64_t seed = announce_seed("planted_faults_test");
+  REQUIRE(std::size(kFaults) >= 25);
+  {
+    Statistics statistics;
+    for (uint64_t i = 0; i < 20; ++i) REQUIRE(violation_in(seed + i, statistics) == "");
+  }
+  for (const auto& fault : kFaults) {
+    planted_fault = fault.number;
+    Statistics statistics;
+    std::string caught;
+    for (uint64_t i = 0; i < kScriptsMax && caught.empty(); ++i) {
+      caught = violation_in(seed + i, statistics);
+    }
+    planted_fault = 0;
+    const std::string how = caught.substr(0, caught.find('\n'));
+    fmt::print("{:26} {:>3} scripts, {:>7} states: {}\n", fault.name, statistics.scripts.load() + 1,
+               statistics.recovered.load(), caught.empty() ? "NOT CAUGHT" : how);
+    std::fflush(stdout);
+    INFO(fault.name << ": " << fault.breaks);
+    CHECK(caught != "");
+  }
+}
+
+}  // namespace
+}  // namespace dskvs::test

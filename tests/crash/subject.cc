@@ -1,0 +1,161 @@
+#include "crash/subject.h"
+
+#include <cstring>
+
+#include "store.h"
+
+namespace dskvs::test {
+namespace {
+
+// Every look at it takes a microsecond; nothing waits for it.
+class SimClock : public Clock {
+ public:
+  uint64_t now_us() noexcept override { return ++now_us_; }
+  uint64_t thread_cpu_us() noexcept override { return now_us(); }
+
+ private:
+  uint64_t now_us_ = 1'000'000;
+};
+
+// The same for every store, so that the same calls leave the same bytes.
+void fixed_random(void* bytes, size_t size) noexcept { std::memset(bytes, 0x5a, size); }
+
+struct ParsedKey {
+  explicit ParsedKey(const std::string& operand) : text(operand) {
+    parsed = parse_key(text, &key) == Status::kOk;
+  }
+
+  const std::string text;
+  Key key;
+  bool parsed = false;
+};
+
+}  // namespace
+
+struct Subject::Inside {
+  Inside(FileSystem& files, std::string store_path, const LogShape& log_shape)
+      : environment{files, clock, fixed_random, true, log_shape}, path(std::move(store_path)) {}
+
+  Status put(const Operation& operation) {
+    const ParsedKey key(key_of(operation));
+    const std::string value = value_of(operation);
+    Entry* entry = Entry::make(key.key.member, value.size());
+    if (entry == nullptr) return fail(Status::kMemory, "no memory for the value");
+    std::memcpy(entry->value(), value.data(), value.size());
+    const Status status = in_section([&] { return store->put(HashedKey(key.key), entry, {}); });
+    if (status != Status::kOk) entry->unpin();
+    return status;
+  }
+
+  Status remove(const Operation& operation) {
+    const ParsedKey key(key_of(operation));
+    return in_section([&] { return store->remove(HashedKey(key.key), {}); });
+  }
+
+  Status drop(const Operation& operation) {
+    uint64_t removed = 0;
+    const Status status =
+        in_section([&] { return store->drop(collection_of(operation), &removed); });
+    return status == Status::kOk && removed == 0 ? Status::kNotFound : status;
+  }
+
+  template <typename Body>
+  Status in_section(Body&& body) {
+    if (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) {
+      return fail(Status::kMemory, "no memory for the thread");
+    }
+    Status status;
+    {
+      ReadSection section;
+      status = body();
+    }
+    reclaimer::reclaim_if_due();
+    return status;
+  }
+
+  SimClock clock;
+  const Environment environment;
+  const std::string path;
+  std::unique_ptr<Store> store;
+};
+
+Subject::Subject(FileSystem& files, std::string path, const LogShape& log_shape)
+    : inside_(std::make_unique<Inside>(files, std::move(path), log_shape)) {}
+Subject::~Subject() = default;
+
+Status Subject::open(bool read_only) {
+  Options options;
+  options.read_only = read_only;
+  if (read_only) options.presence = Presence::kMustExist;
+  return Store::open(inside_->path.c_str(), options, inside_->environment, &inside_->store);
+}
+
+Status Subject::close() {
+  inside_->store->begin_close();
+  const Status status = inside_->store->close();
+  inside_->store.reset();
+  return status;
+}
+
+bool Subject::is_open() const { return inside_->store != nullptr; }
+
+Status Subject::apply(const Operation& operation) {
+  switch (operation.verb) {
+    case Verb::kPut:
+      return inside_->put(operation);
+    case Verb::kDelete:
+      return inside_->remove(operation);
+    case Verb::kDeleteAll:
+      return inside_->drop(operation);
+    case Verb::kSync:
+      return inside_->store->sync(DSKVS_FOREVER);
+    case Verb::kCompact:
+      return inside_->store->compact();
+    case Verb::kStep:
+    case Verb::kReopen:
+    case Verb::kFault:
+    case Verb::kHeal:
+      break;
+  }
+  return Status::kArgument;
+}
+
+bool Subject::step() { return inside_->store->step(true); }
+
+Marks Subject::marks() const {
+  dskvs_stats_t stats = DSKVS_STATS_INIT;
+  inside_->store->stats(&stats);
+  return {.accepted = stats.accepted_epoch,
+          .written = stats.written_epoch,
+          .durable = stats.durable_epoch,
+          .recovered = stats.recovered_epoch,
+          .lost = stats.lost_epochs,
+          .failing = stats.last_error != 0};
+}
+
+Model Subject::contents() const {
+  Model model;
+  std::vector<Entry*> names;
+  {
+    ReadSection section;
+    inside_->store->collections(&names);
+  }
+  for (Entry* name : names) {
+    std::vector<Entry*> members(1024);
+    uint64_t count = 0;
+    {
+      ReadSection section;
+      inside_->store->get_all(name->key(), members.data(), members.size(), &count);
+    }
+    members.resize(count);
+    for (Entry* member : members) {
+      model[std::string(name->key()) + "/" + std::string(member->key())] =
+          std::string(member->value(), member->value_size());
+      member->unpin();
+    }
+    name->unpin();
+  }
+  return model;
+}
+
+}  // namespace dskvs::test

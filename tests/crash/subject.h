@@ -1,0 +1,51 @@
+// A store, mostly on a simulated file system, all in one thread: the persister moves when the test
+// says so.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "crash/history.h"
+#include "environment.h"
+#include "support/sim_file_system.h"
+
+namespace dskvs::test {
+
+inline constexpr const char* kStorePath = "/store";
+
+// Segments of two or three blocks, cleaned as soon as three of them are garbage, as real ones are.
+inline constexpr LogShape kSmallLog{.segment_bytes_min = 12'000, .slack_bytes = 96'000};
+
+struct Marks {
+  uint64_t accepted = 0;  // newest epoch that holds a write
+  uint64_t written = 0;
+  uint64_t durable = 0;
+  uint64_t recovered = 0;
+  uint64_t lost = 0;     // epochs, as open reported
+  bool failing = false;  // the persister has an error that is not healed yet
+};
+
+class Subject {
+ public:
+  explicit Subject(FileSystem& files, std::string path = kStorePath,
+                   const LogShape& log_shape = kSmallLog);
+  ~Subject();
+
+  // Both give DSKVS statuses; the text is in last_error().
+  Status open(bool read_only = false);
+  Status close();
+  bool is_open() const;
+
+  // kPut, kDelete, kDeleteAll, kSync, kCompact.
+  Status apply(const Operation& operation);
+  // One step of the persister; false: there was nothing to do.
+  bool step();
+  Marks marks() const;
+  Model contents() const;
+
+ private:
+  struct Inside;
+  std::unique_ptr<Inside> inside_;
+};
+
+}  // namespace dskvs::test

@@ -1,0 +1,18 @@
+// What the fuzzers do with their bytes; each body is also run by a unit test on random bytes. A
+// body aborts, with a word on stderr, when the store does what it must not.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace dskvs::test {
+
+// Bytes choose calls of the C ABI, compared with a std::map. Returns true.
+bool fuzz_calls(const uint8_t* data, size_t size);
+
+// Bytes become segment files, most of their checksums and commits made to fit, in a directory that
+// is then verified, opened beside a writer's lock, opened for writing, written to and opened again.
+// Returns whether it was opened.
+bool fuzz_directory(const uint8_t* data, size_t size);
+
+}  // namespace dskvs::test

@@ -1,0 +1,38 @@
+// Goal: the fuzzers' bodies hold under any compiler, without a fuzzer.
+// Method: each body is run on random bytes.
+#include <vector>
+
+#include "fuzz/bodies.h"
+#include "support/catch.h"
+#include "support/seed.h"
+
+using namespace dskvs::test;
+
+namespace {
+
+uint64_t run(const char* name, bool (*body)(const uint8_t*, size_t), uint64_t runs) {
+  uint64_t opened = 0;
+  const uint64_t seed = announce_seed(name);
+  for (uint64_t i = 0; i < runs; i++) {
+    std::mt19937_64 random(seed + i);
+    std::vector<uint8_t> bytes(random() % 600);
+    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
+    opened += body(bytes.data(), bytes.size());
+  }
+  std::printf("%s: %llu of %llu opened\n", name, static_cast<unsigned long long>(opened),
+              static_cast<unsigned long long>(runs));
+  return opened;
+}
+
+}  // namespace
+
+TEST_CASE("calls chosen by random bytes answer as a map does") {
+  run("fuzz_calls", fuzz_calls, rounds("DSKVS_FUZZ_RUNS", 300));
+}
+
+TEST_CASE("any directory is opened or refused, and what was opened comes back") {
+  const uint64_t runs = rounds("DSKVS_FUZZ_RUNS", 3000);
+  const uint64_t opened = run("fuzz_directory", fuzz_directory, runs);
+  CHECK(opened > runs / 20);  // or the bytes make nothing but rubbish
+  CHECK(opened < runs);
+}

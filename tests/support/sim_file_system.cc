@@ -1,0 +1,878 @@
+#include "support/sim_file_system.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+namespace dskvs::test {
+namespace {
+
+constexpr uint64_t kOwnPid = 4242;
+
+std::shared_ptr<const Blob> empty_blob() {
+  static const auto blob = std::make_shared<const Blob>(Content());
+  return blob;
+}
+
+uint64_t total_size(std::span<const Piece> pieces) {
+  uint64_t size = 0;
+  for (const Piece& piece : pieces) size += piece.size;
+  return size;
+}
+
+std::string parent_of(const std::string& path) {
+  size_t slash = path.rfind('/');
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+void overlay(Content& content, const PendingWrite& write) {
+  content.write(write.offset, *write.bytes);
+  content.size = std::max(content.size, write.size_after);
+}
+
+// What of `doubtful` the later `write` did not write again.
+void keep_uncovered(const PendingWrite& doubtful, const PendingWrite& write,
+                    std::vector<PendingWrite>* kept) {
+  const uint64_t begin = doubtful.offset, end = begin + doubtful.bytes->size();
+  const uint64_t cut_begin = std::clamp(write.offset, begin, end);
+  const uint64_t cut_end = std::clamp(write.offset + write.bytes->size(), begin, end);
+  auto keep = [&](uint64_t from, uint64_t to) {
+    if (from >= to) return;
+    auto first = doubtful.bytes->begin() + static_cast<ptrdiff_t>(from - begin);
+    auto last = doubtful.bytes->begin() + static_cast<ptrdiff_t>(to - begin);
+    kept->push_back({from, std::make_shared<const std::vector<uint8_t>>(first, last),
+                     doubtful.size_after, true});
+  };
+  if (cut_begin >= cut_end) {
+    kept->push_back(doubtful);
+    return;
+  }
+  keep(begin, cut_begin);
+  keep(cut_end, end);
+}
+
+Status status_of(SimError error) {
+  bool space = error == SimError::kEnospc || error == SimError::kEdquot;
+  return space ? Status::kSpace : Status::kIo;
+}
+
+}  // namespace
+
+std::vector<uint8_t> Content::slice(uint64_t offset, uint64_t size_max) const {
+  if (offset >= size) return {};
+  std::vector<uint8_t> part(std::min(size_max, size - offset));
+  if (offset < bytes.size()) {
+    std::memcpy(part.data(), bytes.data() + offset,
+                std::min<uint64_t>(part.size(), bytes.size() - offset));
+  }
+  return part;
+}
+
+void Content::write(uint64_t offset, const std::vector<uint8_t>& part) {
+  if (part.empty()) return;
+  const uint64_t end = offset + part.size();
+  if (end > bytes.size()) bytes.resize(end);
+  std::memcpy(bytes.data() + offset, part.data(), part.size());
+  size = std::max(size, end);
+}
+
+void Content::resize(uint64_t new_size) {
+  size = new_size;
+  if (bytes.size() > size) bytes.resize(size);
+}
+
+// Equal contents have equal hashes, however many of their zeros are spelled out.
+uint64_t Content::hash() const {
+  static constexpr uint8_t kZeros[64] = {};
+  size_t spelled = bytes.size();
+  while (spelled >= sizeof kZeros &&
+         std::memcmp(bytes.data() + spelled - sizeof kZeros, kZeros, sizeof kZeros) == 0) {
+    spelled -= sizeof kZeros;
+  }
+  while (spelled > 0 && bytes[spelled - 1] == 0) --spelled;
+  return XXH3_64bits_withSeed(bytes.data(), spelled, size);
+}
+
+Content& SimInode::writable() {
+  if (!live || live.use_count() > 1) live = std::make_shared<Content>(content());
+  return *live;
+}
+
+// ---- SimDisk --------------------------------------------------------------------------------
+
+SimDisk::SimDisk() { directories_.insert("/"); }
+
+std::vector<std::string> SimDisk::files(const std::string& directory) const {
+  std::vector<std::string> names;
+  for (const auto& [path, id] : live_names_) {
+    if (parent_of(path) == directory) names.push_back(path);
+  }
+  return names;
+}
+
+std::vector<uint8_t> SimDisk::read_file(const std::string& path) const {
+  return inodes_.at(live_names_.at(path)).content().slice(0, UINT64_MAX);
+}
+
+void SimDisk::plant_file(const std::string& path, std::vector<uint8_t> bytes) {
+  InodeId id = add_inode();
+  const uint64_t size = bytes.size();
+  inodes_[id].durable = std::make_shared<const Blob>(Content{std::move(bytes), size});
+  live_names_[path] = durable_names_[path] = id;
+}
+
+void SimDisk::remove_file(const std::string& path) {
+  live_names_.erase(path);
+  durable_names_.erase(path);
+  collect();
+}
+
+uint64_t SimDisk::hash() const {
+  uint64_t hash = 0x9e3779b97f4a7c15;
+  for (const auto& [path, id] : live_names_) {
+    const SimInode& inode = inodes_.at(id);
+    const uint64_t parts[3] = {hash, XXH3_64bits(path.data(), path.size()),
+                               inode.live ? inode.live->hash() : inode.durable->hash()};
+    hash = XXH3_64bits(parts, sizeof parts);
+  }
+  return hash;
+}
+
+uint64_t SimDisk::live_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& [path, id] : live_names_) bytes += inodes_.at(id).content().size;
+  return bytes;
+}
+
+bool SimDisk::all_durable() const {
+  auto clean = [](const auto& named) { return named.second.pending.empty(); };
+  return pending_names_.empty() && std::all_of(inodes_.begin(), inodes_.end(), clean);
+}
+
+SimDisk SimDisk::after_kill() const {
+  SimDisk disk = *this;
+  for (auto& [id, inode] : disk.inodes_) inode.open_files = 0;
+  disk.collect();
+  return disk;
+}
+
+InodeId SimDisk::add_inode() {
+  inodes_[next_inode_].durable = empty_blob();
+  return next_inode_++;
+}
+
+// Writes the first `size_max` bytes of `pieces`.
+void SimDisk::write(InodeId id, uint64_t offset, std::span<const Piece> pieces, uint64_t size_max) {
+  auto bytes = std::make_shared<std::vector<uint8_t>>();
+  bytes->reserve(std::min(total_size(pieces), size_max));
+  for (const Piece& piece : pieces) {
+    const auto* data = static_cast<const uint8_t*>(piece.data);
+    bytes->insert(bytes->end(), data, data + std::min(piece.size, size_max - bytes->size()));
+  }
+  if (bytes->empty()) return;
+  SimInode& inode = inodes_.at(id);
+  uint64_t size_after = std::max<uint64_t>(inode.content().size, offset + bytes->size());
+  inode.pending.push_back({offset, std::move(bytes), size_after, false});
+  overlay(inode.writable(), inode.pending.back());
+}
+
+void SimDisk::set_size(InodeId id, uint64_t size) {
+  SimInode& inode = inodes_.at(id);
+  if (size <= inode.content().size) return;
+  inode.pending.push_back({0, std::make_shared<std::vector<uint8_t>>(), size, false});
+  inode.writable().resize(size);
+}
+
+void SimDisk::sync_file(InodeId id) {
+  SimInode& inode = inodes_.at(id);
+  std::vector<PendingWrite> in_doubt;
+  Content content = inode.durable->content();
+  for (const PendingWrite& write : inode.pending) {
+    if (write.in_doubt) {
+      in_doubt.push_back(write);
+      continue;
+    }
+    std::vector<PendingWrite> kept;
+    for (const PendingWrite& doubtful : in_doubt) keep_uncovered(doubtful, write, &kept);
+    in_doubt = std::move(kept);
+    overlay(content, write);
+  }
+  inode.durable = std::make_shared<const Blob>(std::move(content));
+  if (in_doubt.empty()) inode.live = nullptr;
+  inode.pending = std::move(in_doubt);
+}
+
+void SimDisk::doubt_file(InodeId id) {
+  for (PendingWrite& write : inodes_.at(id).pending) write.in_doubt = true;
+}
+
+void SimDisk::create(const std::string& path, InodeId id) {
+  live_names_[path] = id;
+  pending_names_.push_back({path, id, true, false});
+}
+
+void SimDisk::unlink(const std::string& path) {
+  auto found = live_names_.find(path);
+  pending_names_.push_back({path, found->second, false, false});
+  live_names_.erase(found);
+}
+
+void SimDisk::sync_directory(const std::string& directory) {
+  std::vector<PendingName> kept;
+  for (const PendingName& name : pending_names_) {
+    if (parent_of(name.path) != directory || name.in_doubt) {
+      kept.push_back(name);
+      continue;
+    }
+    // What was in doubt about this name before is settled now.
+    std::erase_if(kept, [&](const PendingName& other) { return other.path == name.path; });
+    if (name.created) {
+      durable_names_[name.path] = name.inode;
+    } else {
+      durable_names_.erase(name.path);
+    }
+  }
+  pending_names_ = std::move(kept);
+  collect();
+}
+
+void SimDisk::doubt_directory(const std::string& directory) {
+  for (PendingName& name : pending_names_) {
+    if (parent_of(name.path) == directory) name.in_doubt = true;
+  }
+}
+
+// Forgets the files that no name, durable, live or pending, and no open file leads to.
+void SimDisk::collect() {
+  std::set<InodeId> used;
+  for (const auto& [path, id] : live_names_) used.insert(id);
+  for (const auto& [path, id] : durable_names_) used.insert(id);
+  for (const PendingName& name : pending_names_) used.insert(name.inode);
+  std::erase_if(inodes_, [&](const auto& named) {
+    return named.second.open_files == 0 && !used.contains(named.first);
+  });
+}
+
+// ---- Calls and faults -----------------------------------------------------------------------
+
+const char* sim_op_name(SimOp op) {
+  static constexpr const char* kNames[] = {
+      "open_directory", "list",     "open", "create", "read",   "write",          "sync",
+      "writeback",      "allocate", "size", "close",  "unlink", "sync_directory", "lock"};
+  return kNames[static_cast<size_t>(op)];
+}
+
+const char* sim_error_name(SimError error) {
+  static constexpr const char* kNames[] = {"EIO", "ENOSPC", "EDQUOT", "EINTR", "EMFILE", "short"};
+  return kNames[static_cast<size_t>(error)];
+}
+
+bool sim_error_applies(SimOp op, SimError error) {
+  const bool space = error == SimError::kEnospc || error == SimError::kEdquot;
+  const bool partial = error == SimError::kShort || error == SimError::kEintr;
+  switch (op) {
+    case SimOp::kWriteback:
+      return false;  // a hint has no outcome
+    case SimOp::kOpenDirectory:
+    case SimOp::kCreate:
+    case SimOp::kLock:
+      return error == SimError::kEio || error == SimError::kEmfile || space;
+    case SimOp::kOpen:
+    case SimOp::kList:
+      return error == SimError::kEio || error == SimError::kEmfile;
+    case SimOp::kRead:
+      return error == SimError::kEio || partial;
+    case SimOp::kWrite:
+    case SimOp::kSync:
+    case SimOp::kAllocate:
+      return error == SimError::kEio || partial || space;
+    case SimOp::kClose:
+      return error == SimError::kEio || error == SimError::kEintr || space;
+    case SimOp::kSize:
+    case SimOp::kUnlink:
+    case SimOp::kSyncDirectory:
+      return error == SimError::kEio;
+  }
+  return false;
+}
+
+SimDisk SimFileSystem::disk() const {
+  std::lock_guard guard(mutex_);
+  return disk_;
+}
+
+uint64_t SimFileSystem::calls() const {
+  std::lock_guard guard(mutex_);
+  return calls_;
+}
+
+uint64_t SimFileSystem::faults_raised() const {
+  std::lock_guard guard(mutex_);
+  return faults_raised_;
+}
+
+void SimFileSystem::set_observer(SimObserver* observer) {
+  std::lock_guard guard(mutex_);
+  observer_ = observer;
+}
+
+void SimFileSystem::set_fault(const SimFault& fault) {
+  std::lock_guard guard(mutex_);
+  fault_ = fault;
+  fault_set_ = true;
+}
+
+void SimFileSystem::clear_fault() {
+  std::lock_guard guard(mutex_);
+  fault_set_ = false;
+}
+
+void SimFileSystem::kill() {
+  std::lock_guard guard(mutex_);
+  killed_ = true;
+  observer_ = nullptr;
+}
+
+void SimFileSystem::set_capacity(uint64_t bytes) {
+  std::lock_guard guard(mutex_);
+  capacity_ = bytes;
+}
+
+uint64_t SimFileSystem::room() const {
+  uint64_t used = disk_.live_bytes();
+  return used < capacity_ ? capacity_ - used : 0;
+}
+
+SimCall SimFileSystem::describe(SimOp op, const std::string& path, uint64_t offset, uint64_t size,
+                                std::span<const Piece> pieces) {
+  return {calls_++, op, path, offset, size, pieces};
+}
+
+const SimError* SimFileSystem::begin(const SimCall& call) {
+  static constexpr SimError kDead = SimError::kEio;
+  if (killed_) return &kDead;
+  bool due = call.number == fault_.call || (fault_.sticky && call.number > fault_.call);
+  if (fault_set_ && due && sim_error_applies(call.op, fault_.error)) {
+    ++faults_raised_;
+    return &fault_.error;
+  }
+  if (observer_) observer_->before(call, disk_);
+  return nullptr;
+}
+
+void SimFileSystem::end(const SimCall& call, Status status) {
+  if (observer_) observer_->after(call, status, disk_);
+}
+
+// ---- File and directory ---------------------------------------------------------------------
+
+class SimFileImpl : public File {
+ public:
+  SimFileImpl(SimFileSystem& fs, std::string path, InodeId id)
+      : fs_(fs), path_(std::move(path)), id_(id) {
+    ++inode().open_files;
+  }
+
+  ~SimFileImpl() override {
+    std::lock_guard guard(fs_.mutex_);
+    let_go();
+  }
+
+  Status read(uint64_t offset, void* buffer, size_t size, size_t* got) override {
+    std::lock_guard guard(fs_.mutex_);
+    *got = 0;
+    SimCall call = fs_.describe(SimOp::kRead, path_, offset, size);
+    if (const SimError* error = fs_.begin(call)) return failed(call, *error);
+    const std::vector<uint8_t> part = inode().content().slice(offset, size);
+    if (!part.empty()) std::memcpy(buffer, part.data(), part.size());
+    *got = part.size();
+    return done(call);
+  }
+
+  Status write(uint64_t offset, std::span<const Piece> pieces) override {
+    std::lock_guard guard(fs_.mutex_);
+    const uint64_t size = total_size(pieces);
+    SimCall call = fs_.describe(SimOp::kWrite, path_, offset, size, pieces);
+    if (const SimError* error = fs_.begin(call)) {
+      // EIO comes before anything is written, the others after a part.
+      if (*error != SimError::kEio) fs_.disk_.write(id_, offset, pieces, size / 2);
+      return failed(call, *error);
+    }
+    const uint64_t old_size = inode().content().size;
+    const uint64_t growth = offset + size > old_size ? offset + size - old_size : 0;
+    const uint64_t room = fs_.room();
+    if (growth > room) {
+      fs_.disk_.write(id_, offset, pieces, size - (growth - room));
+      return failed(call, SimError::kEnospc);
+    }
+    fs_.disk_.write(id_, offset, pieces, size);
+    return done(call);
+  }
+
+  Status sync() override {
+    std::lock_guard guard(fs_.mutex_);
+    SimCall call = fs_.describe(SimOp::kSync, path_);
+    if (const SimError* error = fs_.begin(call)) {
+      if (!fs_.killed_) fs_.disk_.doubt_file(id_);
+      return failed(call, *error);
+    }
+    fs_.disk_.sync_file(id_);
+    return done(call);
+  }
+
+  void start_writeback(uint64_t offset, uint64_t size) override {
+    std::lock_guard guard(fs_.mutex_);
+    SimCall call = fs_.describe(SimOp::kWriteback, path_, offset, size);
+    (void)fs_.begin(call);
+    fs_.end(call, Status::kOk);
+  }
+
+  Status allocate(uint64_t size) override {
+    std::lock_guard guard(fs_.mutex_);
+    SimCall call = fs_.describe(SimOp::kAllocate, path_, 0, size);
+    if (const SimError* error = fs_.begin(call)) return failed(call, *error);
+    const uint64_t old_size = inode().content().size;
+    if (size > old_size && size - old_size > fs_.room()) return failed(call, SimError::kEnospc);
+    fs_.disk_.set_size(id_, size);
+    return done(call);
+  }
+
+  Status size(uint64_t* bytes) override {
+    std::lock_guard guard(fs_.mutex_);
+    *bytes = 0;
+    SimCall call = fs_.describe(SimOp::kSize, path_);
+    if (const SimError* error = fs_.begin(call)) return failed(call, *error);
+    *bytes = inode().content().size;
+    return done(call);
+  }
+
+  Status close() override {
+    std::lock_guard guard(fs_.mutex_);
+    assert(!closed_);
+    SimCall call = fs_.describe(SimOp::kClose, path_);
+    if (const SimError* error = fs_.begin(call)) {
+      if (!fs_.killed_) fs_.disk_.doubt_file(id_);
+      let_go();
+      return failed(call, *error);
+    }
+    let_go();
+    return done(call);
+  }
+
+ private:
+  SimInode& inode() { return fs_.disk_.inodes_.at(id_); }
+
+  void let_go() {
+    if (closed_) return;
+    closed_ = true;
+    --inode().open_files;
+  }
+
+  Status done(const SimCall& call) {
+    fs_.end(call, Status::kOk);
+    return Status::kOk;
+  }
+
+  Status failed(const SimCall& call, SimError error) {
+    Status status =
+        fail(status_of(error), "{}: {}: {}", path_, sim_op_name(call.op), sim_error_name(error));
+    fs_.end(call, status);
+    return status;
+  }
+
+  SimFileSystem& fs_;
+  const std::string path_;
+  const InodeId id_;
+  bool closed_ = false;
+};
+
+class SimDirectoryImpl : public Directory {
+ public:
+  SimDirectoryImpl(SimFileSystem& fs, std::string path) : fs_(fs), path_(std::move(path)) {}
+
+  ~SimDirectoryImpl() override {
+    std::lock_guard guard(fs_.mutex_);
+    if (locked_) fs_.locked_.erase(path_);
+  }
+
+  Status list(std::vector<DirectoryEntry>* entries) override {
+    std::lock_guard guard(fs_.mutex_);
+    entries->clear();
+    SimCall call = fs_.describe(SimOp::kList, path_);
+    if (const SimError* error = fs_.begin(call)) return failed(call, *error);
+    const std::string prefix = path_ + "/";
+    for (const auto& [path, id] : fs_.disk_.live_names_) {
+      if (path.starts_with(prefix)) entries->push_back({path.substr(prefix.size()), true});
+    }
+    for (const std::string& path : fs_.disk_.directories_) {
+      if (path.starts_with(prefix)) entries->push_back({path.substr(prefix.size()), false});
+    }
+    return done(call);
+  }
+
+  Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
+    std::lock_guard guard(fs_.mutex_);
+    const std::string path = path_ + "/" + name;
+    const bool create = mode == FileMode::kCreate;
+    SimCall call = fs_.describe(create ? SimOp::kCreate : SimOp::kOpen, path);
+    if (const SimError* error = fs_.begin(call)) return failed(call, *error);
+    auto found = fs_.disk_.live_names_.find(path);
+    const bool there = found != fs_.disk_.live_names_.end();
+    if (create && there) return ended(call, fail(Status::kIo, "{}: exists", path));
+    if (!create && !there) return ended(call, fail(Status::kNotFound, "{}: not there", path));
+    InodeId id = create ? fs_.disk_.add_inode() : found->second;
+    if (create) fs_.disk_.create(path, id);
+    *file = std::make_unique<SimFileImpl>(fs_, path, id);
+    return done(call);
+  }
+
+  Status unlink(const char* name) override {
+    std::lock_guard guard(fs_.mutex_);
+    const std::string path = path_ + "/" + name;
+    SimCall call = fs_.describe(SimOp::kUnlink, path);
+    if (const SimError* error = fs_.begin(call)) return failed(call, *error);
+    if (!fs_.disk_.has_file(path)) {
+      return ended(call, fail(Status::kNotFound, "{}: not there", path));
+    }
+    fs_.disk_.unlink(path);
+    return done(call);
+  }
+
+  Status sync() override {
+    std::lock_guard guard(fs_.mutex_);
+    SimCall call = fs_.describe(SimOp::kSyncDirectory, path_);
+    if (const SimError* error = fs_.begin(call)) {
+      if (!fs_.killed_) fs_.disk_.doubt_directory(path_);
+      return failed(call, *error);
+    }
+    fs_.disk_.sync_directory(path_);
+    return done(call);
+  }
+
+  Status lock(const char* name) override {
+    std::lock_guard guard(fs_.mutex_);
+    const std::string path = path_ + "/" + name;
+    SimCall call = fs_.describe(SimOp::kLock, path);
+    if (const SimError* error = fs_.begin(call)) return failed(call, *error);
+    if (!fs_.locked_.insert(path_).second) {
+      return ended(call, fail(Status::kLocked, "{}: locked by process {}", path_, kOwnPid));
+    }
+    locked_ = true;
+    if (!fs_.disk_.has_file(path)) fs_.disk_.create(path, fs_.disk_.add_inode());
+    return done(call);
+  }
+
+  const std::string& path() const override { return path_; }
+
+ private:
+  Status done(const SimCall& call) { return ended(call, Status::kOk); }
+
+  Status ended(const SimCall& call, Status status) {
+    fs_.end(call, status);
+    return status;
+  }
+
+  Status failed(const SimCall& call, SimError error) {
+    return ended(call, fail(status_of(error), "{}: {}: {}", call.path, sim_op_name(call.op),
+                            sim_error_name(error)));
+  }
+
+  SimFileSystem& fs_;
+  const std::string path_;
+  bool locked_ = false;
+};
+
+Status SimFileSystem::open_directory(const char* path, Presence presence, const char* marker,
+                                     std::unique_ptr<Directory>* directory) {
+  std::lock_guard guard(mutex_);
+  std::string name = path;
+  while (name.size() > 1 && name.back() == '/') name.pop_back();
+  SimCall call = describe(SimOp::kOpenDirectory, name);
+  auto ended = [&](Status status) {
+    end(call, status);
+    return status;
+  };
+  if (const SimError* error = begin(call)) {
+    return ended(fail(status_of(*error), "{}: {}", name, sim_error_name(*error)));
+  }
+  if (name.empty() || name[0] != '/' || disk_.has_file(name) ||
+      !disk_.has_directory(parent_of(name))) {
+    return ended(fail(Status::kPath, "{}: not a place for a store", name));
+  }
+  for (std::string parent = name; parent != "/";) {
+    parent = parent_of(parent);
+    if (disk_.has_file(parent + "/" + marker)) {
+      return ended(fail(Status::kPath, "{}: inside the store {}", name, parent));
+    }
+  }
+  const bool there = disk_.has_directory(name);
+  if (there ? presence == Presence::kMustBeNew && !disk_.files(name).empty()
+            : presence == Presence::kMustExist) {
+    return ended(fail(Status::kPath, "{}: {}", name, there ? "not empty" : "not there"));
+  }
+  disk_.make_directory(name);
+  *directory = std::make_unique<SimDirectoryImpl>(*this, name);
+  return ended(Status::kOk);
+}
+
+// ---- Crash states ---------------------------------------------------------------------------
+
+namespace {
+
+// A unit of a file that was written since its last sync, with all that it may hold after a power
+// loss: its old bytes first, its newest last, versions between, zeros.
+struct DirtyUnit {
+  uint64_t offset;
+  std::vector<std::vector<uint8_t>> versions;
+};
+
+struct DirtyFile {
+  InodeId inode;
+  std::vector<DirtyUnit> units;
+  std::vector<uint64_t> sizes;  // durable one first, newest last
+};
+
+void add_version(DirtyUnit& unit, std::vector<uint8_t> bytes) {
+  auto found = std::find(unit.versions.begin(), unit.versions.end(), bytes);
+  if (found == unit.versions.end()) unit.versions.push_back(std::move(bytes));
+}
+
+std::vector<uint8_t> unit_of(const Content& content, uint64_t offset, uint64_t unit_bytes) {
+  std::vector<uint8_t> unit = content.slice(offset, unit_bytes);
+  unit.resize(unit_bytes);
+  return unit;
+}
+
+DirtyFile dirty_file(InodeId id, const SimInode& inode, uint64_t unit_bytes) {
+  DirtyFile file{id, {}, {inode.durable->content().size}};
+  Content content = inode.durable->content();
+  std::map<uint64_t, DirtyUnit> units;
+  for (const PendingWrite& write : inode.pending) {
+    const uint64_t first = write.offset / unit_bytes * unit_bytes;
+    const uint64_t end = write.offset + write.bytes->size();
+    for (uint64_t at = first; !write.bytes->empty() && at < end; at += unit_bytes) {
+      DirtyUnit& unit = units[at];
+      unit.offset = at;
+      if (unit.versions.empty()) {
+        add_version(unit, unit_of(content, at, unit_bytes));
+        add_version(unit, std::vector<uint8_t>(unit_bytes));
+      }
+    }
+    overlay(content, write);
+    for (uint64_t at = first; !write.bytes->empty() && at < end; at += unit_bytes) {
+      add_version(units[at], unit_of(content, at, unit_bytes));
+    }
+    if (file.sizes.back() != content.size) file.sizes.push_back(content.size);
+  }
+  for (auto& [at, unit] : units) {
+    // The newest last, which an earlier equal version may have kept from there.
+    std::vector<uint8_t> newest = unit_of(content, at, unit_bytes);
+    auto found = std::find(unit.versions.begin(), unit.versions.end(), newest);
+    std::rotate(found, found + 1, unit.versions.end());
+    if (unit.versions.size() > 1) file.units.push_back(std::move(unit));
+  }
+  return file;
+}
+
+}  // namespace
+
+// Enumerates the choices of for_each_power_cut: for each outcome of the pending names, then for
+// each dimension (a unit's version, a file's size) of the files that have a name in it.
+class PowerCut {
+ public:
+  PowerCut(const SimDisk& disk, const PowerCutPlan& plan, std::mt19937_64& random,
+           const DiskVisitor& visit)
+      : disk_(disk), plan_(plan), random_(random), visit_(visit) {}
+
+  void run() {
+    const size_t names = disk_.pending_names_.size();
+    if (names <= kNamesExhaustiveMax) {
+      for (uint64_t kept = 0; kept < uint64_t{1} << names && !ended_; ++kept) with_names(kept);
+      return;
+    }
+    const uint64_t all = names >= 64 ? UINT64_MAX : (uint64_t{1} << names) - 1;
+    with_names(all);
+    for (size_t i = 0; i <= names && !ended_; ++i) with_names(all >> i);
+    for (size_t i = 0; i < names && !ended_; ++i) {
+      with_names(all & ~(uint64_t{1} << i));
+      with_names(uint64_t{1} << i);
+    }
+    for (size_t i = 0; i < kNamesRandom && !ended_; ++i) with_names(random_() & all);
+  }
+
+ private:
+  static constexpr size_t kNamesExhaustiveMax = 4;
+  static constexpr size_t kNamesRandom = 8;
+
+  struct Dimension {
+    size_t file;
+    size_t unit;  // or kSize
+    size_t choices;
+  };
+  static constexpr size_t kSize = SIZE_MAX;
+
+  // Bit i of `kept`: pending name i survives.
+  void with_names(uint64_t kept) {
+    image_ = SimDisk();
+    image_.directories_ = disk_.directories_;
+    image_.live_names_ = disk_.durable_names_;
+    for (size_t i = 0; i < disk_.pending_names_.size(); ++i) {
+      const PendingName& name = disk_.pending_names_[i];
+      if (((kept >> std::min<size_t>(i, 63)) & 1) == 0) continue;
+      if (name.created) {
+        image_.live_names_[name.path] = name.inode;
+      } else {
+        image_.live_names_.erase(name.path);
+      }
+    }
+    image_.durable_names_ = image_.live_names_;
+    image_.next_inode_ = disk_.next_inode_;
+    files_.clear();
+    dimensions_.clear();
+    for (const auto& [path, id] : image_.live_names_) {
+      const SimInode& inode = disk_.inodes_.at(id);
+      image_.inodes_[id].durable = inode.durable;
+      if (!inode.pending.empty()) add_file(dirty_file(id, inode, plan_.unit_bytes));
+    }
+    choose();
+  }
+
+  void add_file(DirtyFile file) {
+    for (size_t i = 0; i < file.units.size(); ++i) {
+      dimensions_.push_back({files_.size(), i, file.units[i].versions.size()});
+    }
+    if (file.sizes.size() > 1) dimensions_.push_back({files_.size(), kSize, file.sizes.size()});
+    files_.push_back(std::move(file));
+  }
+
+  void choose() {
+    uint64_t combinations = 1;
+    for (const Dimension& dimension : dimensions_) {
+      combinations = std::min(combinations * dimension.choices, plan_.exhaustive_max + 1);
+    }
+    if (combinations <= plan_.exhaustive_max) {
+      choose_all();
+    } else {
+      choose_some();
+    }
+  }
+
+  std::vector<size_t> all_old() const { return std::vector<size_t>(dimensions_.size(), 0); }
+
+  std::vector<size_t> all_new() const {
+    std::vector<size_t> choice;
+    for (const Dimension& dimension : dimensions_) choice.push_back(dimension.choices - 1);
+    return choice;
+  }
+
+  void choose_all() {
+    std::vector<size_t> choice = all_old();
+    for (;;) {
+      emit(choice);
+      size_t i = 0;
+      while (i < choice.size() && ++choice[i] == dimensions_[i].choices) choice[i++] = 0;
+      if (i == choice.size() || ended_) return;
+    }
+  }
+
+  void choose_some() {
+    const std::vector<size_t> newest = all_new();
+    // Every prefix, with the newest sizes and with the sizes that end there.
+    std::vector<size_t> choice = all_old();
+    for (size_t i = 0; i < choice.size() && !ended_; ++i) {
+      choice[i] = newest[i];
+      emit(choice);
+      emit(with_newest_sizes(choice));
+    }
+    for (size_t i = 0; i < choice.size() && !ended_; ++i) {
+      for (size_t version = 0; version < newest[i]; ++version) {
+        choice = newest;
+        choice[i] = version;
+        emit(choice);
+      }
+      choice = all_old();
+      choice[i] = newest[i];
+      emit(choice);
+      emit(with_newest_sizes(choice));
+    }
+    for (size_t i = 0; i < plan_.random_subsets && !ended_; ++i) emit(random_choice(newest));
+  }
+
+  std::vector<size_t> with_newest_sizes(std::vector<size_t> choice) const {
+    for (size_t i = 0; i < choice.size(); ++i) {
+      if (dimensions_[i].unit == kSize) choice[i] = dimensions_[i].choices - 1;
+    }
+    return choice;
+  }
+
+  // Few losses, few survivors, and all between.
+  std::vector<size_t> random_choice(const std::vector<size_t>& newest) {
+    const uint64_t survive_of_16 = random_() % 17;
+    std::vector<size_t> choice;
+    for (size_t most : newest) {
+      choice.push_back(random_() % 16 < survive_of_16 ? most : random_() % (most + 1));
+    }
+    return choice;
+  }
+
+  void emit(const std::vector<size_t>& choice) {
+    if (ended_) return;
+    size_t i = 0;
+    for (size_t f = 0; f < files_.size(); ++f) {
+      const DirtyFile& file = files_[f];
+      Content content = disk_.inodes_.at(file.inode).durable->content();
+      uint64_t size = file.sizes.back();
+      for (; i < choice.size() && dimensions_[i].file == f; ++i) {
+        if (dimensions_[i].unit == kSize) {
+          size = file.sizes[choice[i]];
+          continue;
+        }
+        const DirtyUnit& unit = file.units[dimensions_[i].unit];
+        content.write(unit.offset, unit.versions[choice[i]]);
+      }
+      content.resize(size);
+      image_.inodes_[file.inode].durable = std::make_shared<const Blob>(std::move(content));
+    }
+    if (!visit_(image_)) ended_ = true;
+  }
+
+  const SimDisk& disk_;
+  const PowerCutPlan& plan_;
+  std::mt19937_64& random_;
+  const DiskVisitor& visit_;
+  SimDisk image_;
+  std::vector<DirtyFile> files_;
+  std::vector<Dimension> dimensions_;
+  bool ended_ = false;
+
+ public:
+  static void kill(const SimDisk& disk, const SimCall& call, uint64_t unit_bytes,
+                   const DiskVisitor& visit) {
+    auto found = disk.live_names_.find(call.path);
+    if (found == disk.live_names_.end()) return;
+    std::set<uint64_t> lengths = {0, 1, 7, 8, 9, call.size / 2, call.size - 1, call.size};
+    for (uint64_t at = unit_bytes - call.offset % unit_bytes; at < call.size; at += unit_bytes) {
+      lengths.insert(at);
+    }
+    for (uint64_t length : lengths) {
+      if (length > call.size) continue;
+      SimDisk killed = disk.after_kill();
+      killed.write(found->second, call.offset, call.pieces, length);
+      if (!visit(killed)) return;
+    }
+  }
+};
+
+void for_each_power_cut(const SimDisk& disk, const PowerCutPlan& plan, std::mt19937_64& random,
+                        const DiskVisitor& visit) {
+  PowerCut(disk, plan, random, visit).run();
+}
+
+void for_each_kill(const SimDisk& disk, const SimCall& call, uint64_t unit_bytes,
+                   const DiskVisitor& visit) {
+  PowerCut::kill(disk, call, unit_bytes, visit);
+}
+
+}  // namespace dskvs::test

@@ -1,0 +1,645 @@
+// Goal: whatever fails while a log is read, checked or rescued, the answer is that failure or the
+// whole truth, never a part of it; salvage reads on behind what cannot be read.
+// Method: every call to the disk fails in turn, blocks are made unreadable one by one, sinks
+// refuse, callers cancel, there is no thread to be had, files are not what the directory said.
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <set>
+
+#include "support/catch.h"
+#include "support/crafted_segment.h"
+#include "support/log_disk.h"
+#include "support/temp_dir.h"
+
+namespace dskvs::test {
+namespace {
+
+constexpr size_t kMegabyte = size_t{1} << 20;
+
+std::string bytes_of(size_t size, uint64_t seed) {
+  std::string bytes(size, '\0');
+  for (char& c : bytes) c = static_cast<char>((seed = seed * 6364136223846793005u + 1) >> 56);
+  return bytes;
+}
+
+// What a log holds, and all values that a key ever had.
+struct Log {
+  SimFileSystem files;
+  std::unique_ptr<Directory> directory = open_locked(files, kLogPath);
+  LogClient client;
+  std::map<std::string, std::set<std::string>> ever;
+
+  explicit Log(uint64_t segment_bytes) : client(*directory, segment_bytes) {}
+  void put(const std::string& key, const std::string& value) {
+    client.put(key, value);
+    ever[key].insert(value);
+    REQUIRE(client.write() == Status::kOk);
+  }
+  Contents contents() const { return client.at(client.accepted()); }
+  bool only_holds_what_was_put(const Contents& found) const {
+    return std::all_of(found.begin(), found.end(), [&](const auto& entry) {
+      const auto values = ever.find(entry.first);
+      return values != ever.end() && values->second.contains(entry.second);
+    });
+  }
+};
+
+// Three segments, of small and large values, all durable and known to be.
+struct SmallLog : Log {
+  SmallLog() : Log(600'000) {
+    for (uint64_t i = 0; client.writer->segment() < 3; ++i) {
+      put("a/" + std::to_string(i), bytes_of(i % 5 == 0 ? 280'000 : 3000 * (i % 5), i));
+    }
+    REQUIRE(client.writer->close() == Status::kOk);
+  }
+};
+
+// One segment that a second thread reads ahead.
+struct LargeLog : Log {
+  explicit LargeLog(size_t bytes) : Log(uint64_t{1} << 30) {
+    for (uint64_t i = 0; i < bytes / kMegabyte; ++i) {
+      client.put("a/" + std::to_string(i), bytes_of(i % 3 == 0 ? 50'000 : kMegabyte, i));
+    }
+    REQUIRE(client.write() == Status::kOk);
+    client.put("b/last", "last");
+    REQUIRE(client.write_and_sync() == Status::kOk);
+    client.put("b/tail", "tail");
+    REQUIRE(client.write() == Status::kOk);
+  }
+};
+
+// One byte of what was durable is wrong.
+SimDisk damaged(const Log& log, uint64_t segment, size_t at) {
+  std::vector<uint8_t> bytes = log.files.disk().read_file(path_of(segment));
+  bytes.at(at) ^= 1;
+  return with_file(log.files.disk(), path_of(segment), bytes);
+}
+
+// A directory on a disk where some blocks of one file cannot be read.
+class BadSectors : public PassingDirectory {
+ public:
+  BadSectors(Directory& inner, std::string name, uint64_t begin, uint64_t end)
+      : PassingDirectory(inner), name_(std::move(name)), begin_(begin), end_(end) {}
+
+  Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
+    class BadFile : public PassingFile {
+     public:
+      BadFile(std::unique_ptr<File> inner, uint64_t begin, uint64_t end)
+          : PassingFile(std::move(inner)), begin_(begin), end_(end) {}
+      Status read(uint64_t offset, void* buffer, size_t size, size_t* got) override {
+        const bool bad = offset < end_ && offset + size > begin_;
+        return bad ? fail(Status::kIo, "bad sector") : inner_->read(offset, buffer, size, got);
+      }
+
+     private:
+      const uint64_t begin_;
+      const uint64_t end_;
+    };
+    const Status status = inner_.open_file(name, mode, file);
+    const bool bad = name_.empty() || name_ == name;
+    if (status == Status::kOk && bad) {
+      *file = std::make_unique<BadFile>(std::move(*file), begin_, end_);
+    }
+    return status;
+  }
+
+ private:
+  const std::string name_;  // empty: all files
+  const uint64_t begin_;
+  const uint64_t end_;
+};
+
+// Refuses at one call.
+class FailingSink : public MapSink {
+ public:
+  explicit FailingSink(uint64_t fail_at) : left_(fail_at) {}
+  Status put(std::string_view key, uint64_t value_size, void** value) override {
+    return refuses() ? refusal() : MapSink::put(key, value_size, value);
+  }
+  Status remove(std::string_view key) override {
+    return refuses() ? refusal() : MapSink::remove(key);
+  }
+  Status drop(std::string_view name) override {
+    return refuses() ? refusal() : MapSink::drop(name);
+  }
+  Status commit(const CommitInfo& info) override {
+    return refuses() ? refusal() : MapSink::commit(info);
+  }
+
+ private:
+  bool refuses() { return left_-- == 0; }
+  static Status refusal() { return fail(Status::kFull, "refused"); }
+  uint64_t left_;
+};
+
+// Cancels at one call.
+struct Canceller {
+  uint64_t left;
+  bool cancelled = false;
+  static int32_t call(void* context, uint64_t done, uint64_t total) {
+    auto* self = static_cast<Canceller*>(context);
+    REQUIRE(done <= total);
+    self->cancelled = self->left-- == 0;
+    return self->cancelled ? 1 : 0;
+  }
+};
+
+// No thread can be started while one lives: none has room for such a stack.
+class NoThreads {
+ public:
+  NoThreads() {
+    ::pthread_getattr_default_np(&before_);
+    pthread_attr_t huge;
+    ::pthread_attr_init(&huge);
+    ::pthread_attr_setstacksize(&huge, size_t{1} << 47);
+    REQUIRE(::pthread_setattr_default_np(&huge) == 0);
+    ::pthread_attr_destroy(&huge);
+  }
+  NoThreads(const NoThreads&) = delete;
+  NoThreads& operator=(const NoThreads&) = delete;
+  ~NoThreads() {
+    ::pthread_setattr_default_np(&before_);
+    ::pthread_attr_destroy(&before_);
+  }
+
+ private:
+  pthread_attr_t before_;
+};
+
+// Runs `read` on a copy of the disk, again and again, each time with another call that fails once,
+// or from then on. Returns how often it was not kOk; what it returns then is kIo.
+uint64_t fail_each_call(const SimDisk& disk, bool sticky,
+                        const std::function<Status(Directory&)>& read) {
+  uint64_t failed = 0;
+  for (uint64_t call = 0;; ++call) {
+    SimFileSystem files(disk);
+    const auto directory = open_read_only(files);
+    files.set_fault({.call = files.calls() + call, .error = SimError::kEio, .sticky = sticky});
+    const Status status = read(*directory);
+    if (files.faults_raised() == 0) return failed;
+    INFO("call " << call << ": " << last_error());
+    REQUIRE((status == Status::kOk || status == Status::kIo));
+    failed += status == Status::kIo;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("verify finds all of the damage, or says that it could not read") {
+  const SmallLog log;
+  for (const auto& [segment, at] : std::map<uint64_t, size_t>{{1, 20}, {2, 9000}, {3, 4100}}) {
+    const SimDisk disk = damaged(log, segment, at);
+    const std::vector<Damage> all = verify_disk(disk);
+    REQUIRE(all.size() == 1);
+    for (const bool sticky : {false, true}) {
+      const uint64_t failed = fail_each_call(disk, sticky, [&](Directory& directory) {
+        std::vector<Damage> damage;
+        const Status status = verify(directory, {}, &damage);
+        if (status == Status::kOk) REQUIRE(damage == all);
+        return status;
+      });
+      REQUIRE(failed > 20);
+    }
+  }
+}
+
+TEST_CASE("a read that fails once takes nothing from what salvage rescues") {
+  const SmallLog log;
+  const SimDisk disk = damaged(log, 2, 5000);
+  const Salvaged whole = salvage_disk(disk);
+  REQUIRE(whole.contents.size() + 1 == log.contents().size());
+  fail_each_call(disk, false, [&](Directory& directory) {
+    const Salvaged found = salvage_all(directory);
+    if (found.status == Status::kOk) {
+      REQUIRE(found.contents == whole.contents);
+      REQUIRE(found.damage == whole.damage);
+    }
+    return found.status;
+  });
+  const uint64_t failed = fail_each_call(disk, true, [&](Directory& directory) {
+    const Salvaged found = salvage_all(directory);
+    REQUIRE(log.only_holds_what_was_put(found.contents));
+    return found.status;
+  });
+  REQUIRE(failed > 20);
+}
+
+TEST_CASE("salvage reads on behind blocks that cannot be read, and lists them") {
+  const SmallLog log;
+  const Contents all = log.contents();
+  for (uint64_t id = 1; id <= 3; ++id) {
+    const uint64_t bytes = log.files.disk().read_file(path_of(id)).size();
+    for (uint64_t block = 0; block < bytes; block += 3 * kBlockBytes) {
+      SimFileSystem files(log.files.disk());
+      const auto inner = open_read_only(files);
+      BadSectors directory(*inner, SegmentName(id).text, block, block + 100);
+      INFO("segment " << id << " block " << block);
+      REQUIRE(recover_all(directory).status == Status::kIo);
+      std::vector<Damage> damage;
+      REQUIRE(verify(directory, {}, &damage) == Status::kIo);
+      const Salvaged found = salvage_all(directory);
+      REQUIRE(found.status == Status::kOk);
+      REQUIRE(log.only_holds_what_was_put(found.contents));
+      REQUIRE(found.contents.size() + 3 >= all.size());  // 3000 B values: three touch a block
+      if (block == 0) REQUIRE(found.contents == all);    // only a header
+      const Damage listed{
+          SegmentName(id).text, block,
+          std::to_string(std::min(kBlockBytes, bytes - block)) + " bytes cannot be read"};
+      REQUIRE(std::count(found.damage.begin(), found.damage.end(), listed) == 1);
+      REQUIRE(std::is_sorted(found.damage.begin(), found.damage.end()));
+      MapSink sink;
+      RecoveryReport report;
+      REQUIRE(salvage(directory, {}, sink, nullptr, &report) == Status::kOk);
+      REQUIRE(sink.contents == found.contents);
+    }
+  }
+}
+
+TEST_CASE("unreadable places that touch are one; a disk that reads nothing is an error") {
+  const SmallLog log;
+  SimFileSystem files(log.files.disk());
+  const auto inner = open_read_only(files);
+  BadSectors some(*inner, SegmentName(2).text, 8192, 8192 + 3 * kBlockBytes);
+  const Salvaged found = salvage_all(some);
+  REQUIRE(found.status == Status::kOk);
+  const Damage listed{SegmentName(2).text, 8192, "12288 bytes cannot be read"};
+  REQUIRE(std::count(found.damage.begin(), found.damage.end(), listed) == 1);
+  BadSectors beside(some, SegmentName(2).text, 40'960, 40'961);
+  BadSectors more(beside, SegmentName(1).text, 4096, 4097);
+  const Salvaged less = salvage_all(more);
+  REQUIRE(less.status == Status::kOk);
+  const auto unreadable = std::count_if(
+      less.damage.begin(), less.damage.end(),
+      [](const Damage& place) { return place.kind.find("cannot be read") != std::string::npos; });
+  REQUIRE(unreadable == 3);
+  BadSectors none(*inner, "", 0, UINT64_MAX);
+  REQUIRE(salvage_all(none).status == Status::kIo);
+  REQUIRE(std::string(last_error()).find("nothing was rescued") != std::string::npos);
+  BadSectors headers(*inner, "", 0, kSegmentStart);
+  REQUIRE(salvage_all(headers).status == Status::kOk);
+}
+
+TEST_CASE("a block that a second thread fails to read is an error, and is passed over by salvage") {
+  const LargeLog log(9 * kMegabyte);
+  SimFileSystem files(log.files.disk());
+  const auto inner = open_read_only(files);
+  const uint64_t bytes = log.files.disk().read_file(path_of(1)).size();
+  for (const uint64_t block : {bytes / 4 / kBlockBytes * kBlockBytes, bytes - kBlockBytes}) {
+    BadSectors directory(*inner, SegmentName(1).text, block, block + 1);
+    REQUIRE(recover_all(directory).status == Status::kIo);
+    REQUIRE(std::string(last_error()) == "bad sector");
+    const Salvaged found = salvage_all(directory);
+    REQUIRE(found.status == Status::kOk);
+    REQUIRE(found.contents.size() + 2 >= log.contents().size());
+    for (const auto& [key, value] : found.contents) REQUIRE(log.contents().at(key) == value);
+  }
+}
+
+TEST_CASE("on one processor, and without a thread to read ahead, a log is read all the same") {
+  const LargeLog log(6 * kMegabyte);
+  cpu_set_t before;
+  cpu_set_t one;
+  REQUIRE(::sched_getaffinity(0, sizeof before, &before) == 0);
+  CPU_ZERO(&one);
+  CPU_SET(::sched_getcpu(), &one);
+  REQUIRE(::sched_setaffinity(0, sizeof one, &one) == 0);
+  REQUIRE(recover_disk(log.files.disk()).contents == log.contents());
+  REQUIRE(::sched_setaffinity(0, sizeof before, &before) == 0);
+
+  const NoThreads none;
+  const Recovered found = recover_disk(log.files.disk());
+  REQUIRE(found.status == Status::kOk);
+  REQUIRE(found.contents == log.contents());
+  REQUIRE(salvage_disk(log.files.disk()).contents == log.contents());
+  for (const uint64_t block : {uint64_t{kMegabyte}, uint64_t{4 * kMegabyte}}) {
+    SimFileSystem files(log.files.disk());
+    const auto inner = open_read_only(files);
+    BadSectors directory(*inner, SegmentName(1).text, block, block + 1);
+    REQUIRE(recover_all(directory).status == Status::kIo);
+    REQUIRE(salvage_all(directory).status == Status::kOk);
+  }
+}
+
+// Files that are too short for a thread, with values too large for the buffer.
+struct LongValues {
+  std::vector<CraftedSegment> segments;
+  SimDisk disk;
+
+  LongValues(uint64_t count, size_t value_bytes) {
+    disk.make_directory(kLogPath);
+    for (uint64_t id = 1; id <= count; ++id) {
+      segments.push_back(id == 1 ? CraftedSegment() : CraftedSegment(segments.back(), id));
+      segments.back().put("a/" + std::to_string(id), bytes_of(value_bytes, id));
+      segments.back().commit();
+      disk.plant_file(path_of(id), segments.back().bytes);
+    }
+  }
+};
+
+TEST_CASE("a value that is read straight to its place may fail there too") {
+  const LongValues log(4, 3 * kMegabyte);
+  SimFileSystem files(log.disk);
+  const auto inner = open_read_only(files);
+  REQUIRE(recover_all(*inner).contents.size() == 4);
+  BadSectors bad(*inner, SegmentName(1).text, 2 * kMegabyte, 2 * kMegabyte + 1);
+  REQUIRE(recover_all(bad).status == Status::kIo);
+  REQUIRE(std::string(last_error()) == "bad sector");
+  const Salvaged rescued = salvage_all(bad);
+  REQUIRE(rescued.status == Status::kOk);
+  REQUIRE(rescued.contents.size() == 3);
+  // Cancelled within the second segment's value.
+  Canceller canceller{0};
+  MapSink sink;
+  LogPosition position;
+  RecoveryReport report;
+  REQUIRE(recover(*inner, {Canceller::call, &canceller}, sink, &position, &report) ==
+          Status::kCancelled);
+  REQUIRE(sink.contents.size() == 1);
+}
+
+// A directory whose files answer reads as `read` says.
+class Altered : public PassingDirectory {
+ public:
+  using Read = std::function<Status(File&, uint64_t offset, void*, size_t, size_t* got)>;
+  Altered(Directory& inner, Read read) : PassingDirectory(inner), read_(std::move(read)) {}
+  Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
+    class AlteredFile : public PassingFile {
+     public:
+      AlteredFile(std::unique_ptr<File> inner, const Read& read)
+          : PassingFile(std::move(inner)), read_(read) {}
+      Status read(uint64_t offset, void* buffer, size_t size, size_t* got) override {
+        return read_(*inner_, offset, buffer, size, got);
+      }
+
+     private:
+      const Read& read_;
+    };
+    const Status status = inner_.open_file(name, mode, file);
+    if (status == Status::kOk) *file = std::make_unique<AlteredFile>(std::move(*file), read_);
+    return status;
+  }
+
+ private:
+  const Read read_;
+};
+
+TEST_CASE("a file that is cut, or changes, between two reads is an error or damage") {
+  constexpr size_t kValueBytes = kMegabyte + 200'000;
+  constexpr uint64_t kAt = kMegabyte + 100'000;
+  const LongValues log(2, kValueBytes);
+  for (const bool cut : {false, true}) {
+    std::set<Status> recovered;
+    std::set<Status> rescued;
+    for (uint64_t right_reads = 0; right_reads < 8; ++right_reads) {
+      SimFileSystem files(log.disk);
+      const auto inner = open_read_only(files);
+      uint64_t reads = 0;
+      Altered directory(*inner,
+                        [&](File& file, uint64_t offset, void* buffer, size_t size, size_t* got) {
+                          const Status status = file.read(offset, buffer, size, got);
+                          const bool there = offset <= kAt && offset + *got > kAt;
+                          if (status != Status::kOk || !there || reads++ < right_reads)
+                            return status;
+                          static_cast<uint8_t*>(buffer)[kAt - offset] ^= 1;
+                          if (cut) *got = kAt - offset;
+                          return status;
+                        });
+      const Recovered found = recover_all(directory);
+      recovered.insert(found.status);
+      if (found.status == Status::kOk) REQUIRE(found.contents.size() == 2);
+      reads = 0;
+      MapSink sink;
+      RecoveryReport report;
+      const Status status = salvage(directory, {}, sink, nullptr, &report);
+      rescued.insert(status);
+      for (const auto& [key, value] : sink.contents) {
+        REQUIRE(value == bytes_of(kValueBytes, uint64_t(key.back() - '0')));
+      }
+    }
+    REQUIRE(recovered == std::set{Status::kOk, cut ? Status::kIo : Status::kCorrupt});
+    REQUIRE(rescued == std::set{Status::kOk, Status::kIo});
+  }
+}
+
+TEST_CASE("a commit behind the cut that cannot be read is an error, not the end") {
+  // Its header is the last that the first read brings; the rest of it comes with the next.
+  CraftedSegment segment;
+  segment.put("a/b", std::string(kMegabyte - 24 - frame_bytes(3, 0), 'v'));
+  REQUIRE(segment.bytes.size() == kSegmentStart + kMegabyte - 24);
+  segment.commit();
+  segment.bytes[kSegmentStart] ^= 1;
+  segment.bytes.resize(segment.bytes.size() + kMegabyte);
+  SimDisk disk;
+  disk.make_directory(kLogPath);
+  disk.plant_file(path_of(1), segment.bytes);
+  REQUIRE(recover_disk(disk).report.highest_epoch_seen == 1);
+  SimFileSystem files(disk);
+  const auto inner = open_read_only(files);
+  const uint64_t next_read = kSegmentStart + kMegabyte;
+  BadSectors directory(*inner, SegmentName(1).text, next_read, next_read + 1);
+  REQUIRE(recover_all(directory).status == Status::kIo);
+}
+
+TEST_CASE("what the sink answers ends the reading") {
+  Log log(100'000);
+  log.put("a/1", bytes_of(300'000, 1));
+  log.client.accept({{FrameType::kPut, "a/2", "two"},
+                     {FrameType::kRemove, "a/1", {}},
+                     {FrameType::kDrop, "c", {}},
+                     {FrameType::kPut, "b/1", ""}});
+  REQUIRE(log.client.write() == Status::kOk);
+  log.put("b/2", bytes_of(300'000, 2));
+  REQUIRE(log.client.writer->close() == Status::kOk);
+  // As it is, and with the middle one's commit damaged, which salvage takes as given.
+  const std::vector<uint8_t> middle = log.files.disk().read_file(path_of(2));
+  size_t commit = kSegmentStart;
+  while (!may_be_commit(reinterpret_cast<const std::byte*>(middle.data() + commit))) commit += 8;
+  for (const SimDisk& disk : {log.files.disk(), damaged(log, 2, commit + 40)}) {
+    const bool intact = recover_disk(disk).status == Status::kOk;
+    uint64_t refusals = 0;
+    for (uint64_t at = 0;; ++at) {
+      SimFileSystem files(disk);
+      const auto directory = open_read_only(files);
+      FailingSink sink(at);
+      RecoveryReport report;
+      LogPosition position;
+      const Status status = salvage(*directory, {}, sink, nullptr, &report);
+      if (intact) {
+        FailingSink again(at);
+        REQUIRE(recover(*directory, {}, again, &position, &report) == status);
+        REQUIRE(again.contents == sink.contents);
+      }
+      if (status == Status::kOk) {
+        REQUIRE(sink.contents == log.contents());
+        break;
+      }
+      REQUIRE(status == Status::kFull);
+      REQUIRE(std::string(last_error()) == "refused");
+      ++refusals;
+    }
+    REQUIRE(refusals >= 9);  // six frames and three commits
+  }
+}
+
+TEST_CASE("reading, checking and rescuing can be cancelled at every call back") {
+  LargeLog log(40 * kMegabyte);
+  const SimDisk bad = damaged(log, 1, 20 * kMegabyte);
+  std::vector<Damage> damage;
+  const std::vector<std::function<Status(Directory&, const Progress&)>> readers = {
+      [](Directory& directory, const Progress& progress) {
+        MapSink sink;
+        LogPosition position;
+        RecoveryReport report;
+        return recover(directory, progress, sink, &position, &report);
+      },
+      [&](Directory& directory, const Progress& progress) {
+        return verify(directory, progress, &damage);
+      },
+      [](Directory& directory, const Progress& progress) {
+        return salvage_all(directory, progress).status;
+      }};
+  for (const SimDisk& disk : {log.files.disk(), bad}) {
+    SimFileSystem files(disk);
+    const auto directory = open_read_only(files);
+    for (const auto& reader : readers) {
+      const Status undisturbed = reader(*directory, {});
+      uint64_t calls = 0;
+      for (;; ++calls) {
+        Canceller canceller{calls};
+        const Status status = reader(*directory, {Canceller::call, &canceller});
+        if (!canceller.cancelled) {
+          REQUIRE(status == undisturbed);
+          break;
+        }
+        REQUIRE(status == Status::kCancelled);
+      }
+      REQUIRE(calls >= 3);
+    }
+  }
+}
+
+TEST_CASE("a file that is none, whatever the directory said, is refused as one that is none") {
+  // As where the file is replaced between listing and opening.
+  class Lying : public PassingDirectory {
+   public:
+    using PassingDirectory::PassingDirectory;
+    Status list(std::vector<DirectoryEntry>* entries) override {
+      const Status status = inner_.list(entries);
+      for (DirectoryEntry& entry : *entries) entry.regular = true;
+      return status;
+    }
+  };
+  TempDir temp;
+  const std::string path = temp / "store";
+  const auto inner = open_locked(posix_file_system(), path.c_str());
+  Lying directory(*inner);
+  const std::string segment = path + "/" + SegmentName(1).text;
+  REQUIRE(::symlink("/dev/zero", segment.c_str()) == 0);
+  REQUIRE(recover_all(directory).status == Status::kCorrupt);
+  std::vector<Damage> damage;
+  REQUIRE(verify(directory, {}, &damage) == Status::kOk);
+  REQUIRE(damage == std::vector<Damage>{{SegmentName(1).text, 0, "it is no regular file"}});
+}
+
+TEST_CASE("a directory that changes is read again, not taken for a damaged one") {
+  // Its second listing differs from its first.
+  class Changing : public PassingDirectory {
+   public:
+    Changing(Directory& inner, std::function<Status()> change)
+        : PassingDirectory(inner), change_(std::move(change)) {}
+    Status list(std::vector<DirectoryEntry>* entries) override {
+      const Status status = inner_.list(entries);
+      if (++lists_ != 2) return status;
+      REQUIRE(change_() == Status::kOk);
+      if (failing) return fail(Status::kIo, "no list");
+      return stale ? status : inner_.list(entries);
+    }
+    bool failing = false;
+    bool stale = false;  // the change comes just behind the listing
+
+   private:
+    std::function<Status()> change_;
+    int lists_ = 0;
+  };
+  const SmallLog log;
+  const SimDisk disk = damaged(log, 2, 5000);
+  const auto status_when = [&](auto change, bool failing = false, bool stale = false) {
+    SimFileSystem files(disk);
+    const auto inner = open_read_only(files);
+    Changing directory(*inner, [&] { return change(*inner); });
+    directory.failing = failing;
+    directory.stale = stale;
+    return recover_all(directory).status;
+  };
+  const auto create = [](Directory& directory, uint64_t id) {
+    std::unique_ptr<File> file;
+    return directory.open_file(SegmentName(id).text, FileMode::kCreate, &file);
+  };
+  REQUIRE(status_when([](Directory&) { return Status::kOk; }) == Status::kCorrupt);
+  REQUIRE(status_when([](Directory&) { return Status::kOk; }, true) == Status::kCorrupt);
+  REQUIRE(status_when([](Directory& d) { return d.unlink(SegmentName(1).text); }) ==
+          Status::kNotFound);
+  REQUIRE(status_when([](Directory& d) { return d.unlink(SegmentName(1).text); }, false, true) ==
+          Status::kNotFound);
+  REQUIRE(status_when([&](Directory& d) { return create(d, 4); }) == Status::kNotFound);
+  REQUIRE(status_when([&](Directory& d) {
+            const Status status = d.unlink(SegmentName(1).text);
+            return status == Status::kOk ? create(d, 4) : status;
+          }) == Status::kNotFound);
+  REQUIRE(status_when([&](Directory& d) {  // another file of the same name
+            const Status status = d.unlink(SegmentName(1).text);
+            return status == Status::kOk ? create(d, 1) : status;
+          }) == Status::kNotFound);
+}
+
+TEST_CASE("holes are passed over, and what lies behind them is found") {
+  TempDir temp;
+  const std::string path = temp / "store";
+  const auto directory = open_locked(posix_file_system(), path.c_str());
+  const std::string file = path + "/" + SegmentName(1).text;
+  // A damaged frame, a hole, and frames behind it; then the same with no header.
+  constexpr size_t kFar = 64 * kMegabyte;
+  CraftedSegment segment;
+  segment.put("a/1", "one");
+  segment.commit();
+  const size_t bad_at = segment.bytes.size();
+  segment.put("a/2", "two");
+  segment.bytes.resize(kFar);
+  segment.put("a/3", "three");
+  segment.commit();
+  segment.commit();
+  segment.bytes[bad_at] ^= 1;
+  for (const bool headless : {false, true}) {
+    {
+      std::ofstream out(file, std::ios::binary);
+      const char* bytes = reinterpret_cast<const char*>(segment.bytes.data());
+      out.write(bytes, bad_at + 40);
+      out.seekp(kFar);
+      out.write(bytes + kFar, std::streamsize(segment.bytes.size() - kFar));
+      if (headless) out.seekp(0).write("x", 1);
+    }
+    struct stat info;
+    REQUIRE(::stat(file.c_str(), &info) == 0);
+    if (info.st_blocks * 512 > off_t(kFar)) WARN("there are no holes on this file system");
+    const Recovered found = recover_all(*directory);
+    if (!headless) {
+      REQUIRE(found.status == Status::kOk);
+      REQUIRE(found.report.recovered_epoch == 1);
+      REQUIRE(found.report.highest_epoch_seen == 3);
+    }
+    const Salvaged rescued = salvage_all(*directory);
+    REQUIRE(rescued.status == Status::kOk);
+    REQUIRE(rescued.contents.at("a/1") == "one");
+    REQUIRE(rescued.contents.count("a/2") == 0);
+  }
+}
+
+}  // namespace dskvs::test

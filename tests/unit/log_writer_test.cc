@@ -1,0 +1,296 @@
+// Goal: what the writer commits is what a recovery finds, whatever fails in between, and the files
+// that are left are those that the log needs.
+// Method: a client that stands in for the persister writes batches to real files and to a simulated
+// disk with planted faults; after each step the directory is recovered and compared with what the
+// client accepted up to the epoch that the recovery names.
+
+#include <random>
+
+#include "support/catch.h"
+#include "support/log_client.h"
+#include "support/seed.h"
+#include "support/sim_file_system.h"
+#include "support/temp_dir.h"
+
+namespace dskvs::test {
+namespace {
+
+constexpr const char* kPath = "/store";
+constexpr uint64_t kSegmentBytes = 32 << 10;
+
+std::string value_of(size_t size, unsigned seed) {
+  std::string value(size, '\0');
+  std::minstd_rand random(seed + 1);
+  for (char& c : value) c = static_cast<char>(random());
+  return value;
+}
+
+void require_recovers(FileSystem& files, const LogClient& client, uint64_t at_least) {
+  std::unique_ptr<Directory> directory;
+  REQUIRE(files.open_directory(kPath, Presence::kMustExist, kLockName, &directory) == Status::kOk);
+  const Recovered found = recover_all(*directory);
+  INFO(last_error());
+  REQUIRE(found.status == Status::kOk);
+  REQUIRE(found.report.recovered_epoch >= at_least);
+  REQUIRE(found.report.recovered_epoch <= client.accepted() + 1);
+  REQUIRE(found.contents == client.at(found.report.recovered_epoch));
+}
+
+// All that was accepted is there, whatever the power loss took.
+void require_survives_power_cut(const SimDisk& disk, const LogClient& client) {
+  std::mt19937_64 random(1);
+  const PowerCutPlan plan{.unit_bytes = 4096, .exhaustive_max = 16, .random_subsets = 8};
+  for_each_power_cut(disk, plan, random, [&](const SimDisk& left) {
+    SimFileSystem files(left);
+    require_recovers(files, client, client.accepted());
+    return true;
+  });
+}
+
+struct Simulated {
+  SimFileSystem files;
+  std::unique_ptr<Directory> directory = open_locked(files, kPath);
+  LogClient client{*directory, kSegmentBytes};
+  LogWriter& writer = *client.writer;
+};
+
+}  // namespace
+
+TEST_CASE("what was written is recovered, at every size of key and value") {
+  TempDir temp(TempDir::fast_base());
+  const std::string path = temp / "store";
+  auto directory = open_locked(posix_file_system(), path.c_str());
+  REQUIRE(directory != nullptr);
+  LogClient client(*directory, uint64_t{1} << 20);
+  const size_t sizes[] = {0,      1,      7,      8,      9,       511,           512,
+                          513,    4095,   4096,   4097,   16383,   16384,         16385,
+                          100000, 262100, 262144, 262145, 1 << 20, (1 << 20) + 1, 3 << 20};
+  unsigned i = 0;
+  for (size_t size : sizes) {
+    client.accept({{FrameType::kPut, "sizes/" + std::to_string(size), value_of(size, ++i)},
+                   {FrameType::kPut, "keys/" + std::string(1 + i * 3000, 'k'), value_of(i, i)},
+                   {FrameType::kPut, std::string("bytes/\0\n/x", 10), "x"}});
+    REQUIRE(client.write() == Status::kOk);
+    if (i % 3 == 0) REQUIRE(client.writer->sync() == Status::kOk);
+  }
+  client.accept({{FrameType::kRemove, "sizes/512", {}}, {FrameType::kDrop, "keys", {}}});
+  REQUIRE(client.write() == Status::kOk);
+  const Recovered found = recover_all(*directory);
+  INFO(last_error());
+  REQUIRE(found.status == Status::kOk);
+  REQUIRE(found.report.recovered_epoch == client.accepted());
+  REQUIRE(found.contents == client.at(client.accepted()));
+  REQUIRE(found.contents.size() == std::size(sizes));
+  REQUIRE(found.report.frames_cut == 0);
+  REQUIRE(found.position.durable_epoch < client.accepted());
+}
+
+TEST_CASE("a clean close leaves nothing to be written again") {
+  Simulated sim;
+  sim.client.put("a/b", "one");
+  REQUIRE(sim.client.write() == Status::kOk);
+  sim.client.put("a/b", "two");
+  REQUIRE(sim.client.write() == Status::kOk);
+  REQUIRE(sim.writer.durable_epoch() == 0);
+  REQUIRE(sim.writer.close() == Status::kOk);
+  REQUIRE(sim.writer.durable_epoch() == 2);
+  const Recovered found = recover_all(*sim.directory);
+  REQUIRE(found.status == Status::kOk);
+  REQUIRE(found.position.durable_epoch == 2);
+  REQUIRE(found.position.recovered_epoch == 2);
+  REQUIRE(found.position.zombies.empty());
+  REQUIRE(found.contents == Contents{{"a/b", "two"}});
+}
+
+TEST_CASE("full segments are synced before they get a successor, and unlinked when nothing lives") {
+  Simulated sim;
+  for (int i = 0; i < 40; ++i) {
+    sim.client.put("a/" + std::to_string(i % 4), value_of(5000, static_cast<unsigned>(i)));
+    const uint64_t segment = sim.writer.segment();
+    const uint64_t written = sim.writer.written_epoch();
+    REQUIRE(sim.client.write() == Status::kOk);
+    if (segment != 0 && sim.writer.segment() != segment) {
+      REQUIRE(sim.writer.durable_epoch() == written);
+    }
+    require_recovers(sim.files, sim.client, sim.writer.written_epoch());
+  }
+  REQUIRE(sim.writer.segments() > 4);
+  // All that lives is written again; then the segments before it are of no use.
+  Contents live = sim.client.at(sim.client.accepted());
+  std::vector<Operation> again;
+  for (const auto& [key, value] : live) again.push_back({FrameType::kPut, key, value});
+  sim.client.accept(again);
+  REQUIRE(sim.client.write(sim.writer.segment()) == Status::kOk);
+  const uint64_t before = sim.writer.segments();
+  sim.writer.pin();
+  REQUIRE(sim.writer.sync() == Status::kOk);
+  REQUIRE(sim.writer.segments() == before);
+  sim.writer.unpin();
+  sim.client.put("a/x", "x");
+  REQUIRE(sim.client.write_and_sync() == Status::kOk);
+  REQUIRE(sim.writer.segments() <= 2);
+  REQUIRE(sim.writer.oldest_segment() + 1 >= sim.writer.segment());
+  require_recovers(sim.files, sim.client, sim.writer.written_epoch());
+}
+
+TEST_CASE("disk_bytes is what the files occupy") {
+  Simulated sim;
+  for (int i = 0; i < 20; ++i) {
+    sim.client.put("a/b", value_of(7000, static_cast<unsigned>(i)));
+    REQUIRE(sim.client.write_and_sync() == Status::kOk);
+  }
+  uint64_t bytes = 0;
+  const SimDisk disk = sim.files.disk();
+  for (const std::string& path : disk.files(kPath)) bytes += disk.read_file(path).size();
+  bytes -= disk.read_file("/store/dskvs.lock").size();
+  REQUIRE(sim.writer.disk_bytes() == bytes);
+}
+
+TEST_CASE("a failed write abandons the segment, keeps what was committed, and heals") {
+  for (const SimError error : {SimError::kEio, SimError::kEnospc, SimError::kShort}) {
+    Simulated sim;
+    sim.client.put("a/1", "one");
+    REQUIRE(sim.client.write() == Status::kOk);
+    sim.client.put("a/2", "two");
+    const uint64_t segment = sim.writer.segment();
+    sim.files.set_fault({.call = sim.files.calls(), .error = error, .sticky = false});
+    const Status status = sim.client.write();
+    if (error == SimError::kEnospc) {
+      REQUIRE(status == Status::kOk);  // the reserve gave room
+    } else {
+      REQUIRE(status == Status::kIo);
+      REQUIRE(sim.writer.continues_from_durable());
+      REQUIRE(sim.writer.written_epoch() == 1);
+      REQUIRE(sim.writer.durable_epoch() == 1);  // a sync of the abandoned file saved it
+      require_recovers(sim.files, sim.client, 1);
+      REQUIRE(sim.client.write() == Status::kOk);
+      REQUIRE(sim.writer.segment() > segment);
+    }
+    REQUIRE(sim.writer.written_epoch() == 2);
+    REQUIRE(sim.writer.sync() == Status::kOk);
+    require_recovers(sim.files, sim.client, 2);
+  }
+}
+
+TEST_CASE("a failed sync is never retried on its file") {
+  Simulated sim;
+  sim.client.put("a/1", "one");
+  REQUIRE(sim.client.write() == Status::kOk);
+  const uint64_t segment = sim.writer.segment();
+  // The padding is one call, the sync the next.
+  sim.files.set_fault({.call = sim.files.calls() + 1, .error = SimError::kEio, .sticky = false});
+  REQUIRE(sim.writer.sync() == Status::kIo);
+  REQUIRE(sim.writer.durable_epoch() == 0);
+  REQUIRE(sim.writer.written_epoch() == 1);
+  REQUIRE(sim.writer.sync() == Status::kOk);  // there is nothing that could be synced
+  REQUIRE(sim.writer.durable_epoch() == 0);
+  require_recovers(sim.files, sim.client, 1);
+  REQUIRE(sim.client.write_and_sync() == Status::kOk);
+  REQUIRE(sim.writer.segment() > segment);
+  REQUIRE(sim.writer.durable_epoch() == 1);
+  REQUIRE(sim.writer.segments() == 1);
+}
+
+TEST_CASE("syncs that fail for ever do not fill the disk") {
+  Simulated sim;
+  for (int i = 0; i < 30; ++i) {
+    sim.client.put("a/b", value_of(100, static_cast<unsigned>(i)));
+    REQUIRE(sim.client.write() == Status::kOk);
+    sim.files.set_fault({.call = sim.files.calls() + 1, .error = SimError::kEio, .sticky = false});
+    REQUIRE(sim.writer.sync() == Status::kIo);
+    REQUIRE(sim.writer.segments() <= 2);
+    require_recovers(sim.files, sim.client, sim.writer.written_epoch());
+  }
+}
+
+TEST_CASE("a full disk: the reserve lets a little more through, and comes back") {
+  Simulated sim;
+  sim.client.put("a/1", value_of(9000, 1));
+  REQUIRE(sim.client.write_and_sync() == Status::kOk);
+  REQUIRE(sim.files.disk().has_file("/store/reserve"));
+  sim.files.set_capacity(sim.files.disk().live_bytes() + 100);
+  sim.client.put("a/2", value_of(9000, 2));
+  REQUIRE(sim.client.write() == Status::kOk);
+  REQUIRE_FALSE(sim.files.disk().has_file("/store/reserve"));
+  sim.files.set_capacity(sim.files.disk().live_bytes() + 4096);
+  sim.client.put("a/3", value_of(90000, 3));
+  REQUIRE(sim.client.write() == Status::kSpace);
+  REQUIRE(sim.writer.durable_epoch() == 2);
+  const uint64_t files = sim.writer.segments();
+  for (int i = 0; i < 5; ++i) REQUIRE(sim.client.write() == Status::kSpace);
+  REQUIRE(sim.writer.segments() == files);
+  require_recovers(sim.files, sim.client, 2);
+  sim.files.set_capacity(UINT64_MAX);
+  REQUIRE(sim.client.write_and_sync() == Status::kOk);
+  REQUIRE(sim.files.disk().has_file("/store/reserve"));
+  require_recovers(sim.files, sim.client, 3);
+}
+
+TEST_CASE("a fault at any call, once or for good, loses nothing that was promised") {
+  const uint64_t seed = announce_seed("log_writer_test, faults");
+  uint64_t runs = 0;
+  for (const SimError error : kSimErrors) {
+    for (const bool sticky : {false, true}) {
+      for (uint64_t call = 0;; ++call) {
+        std::mt19937_64 random(seed);
+        Simulated sim;
+        const uint64_t first_call = sim.files.calls();
+        sim.files.set_fault({.call = first_call + call, .error = error, .sticky = sticky});
+        for (int i = 0; i < 12; ++i) {
+          sim.client.accept({{FrameType::kPut, "a/" + std::to_string(random() % 3),
+                              value_of(random() % 6000, static_cast<unsigned>(i))},
+                             {FrameType::kPut, "b/x", value_of(20000, static_cast<unsigned>(i))},
+                             {FrameType::kRemove, "a/" + std::to_string(random() % 3), {}}});
+          const uint64_t written = sim.writer.written_epoch();
+          const Status status = sim.client.write();
+          REQUIRE(sim.writer.written_epoch() ==
+                  (status == Status::kOk ? sim.client.accepted() : written));
+          if (random() % 3 == 0 && sim.writer.sync() != Status::kOk) {
+            REQUIRE(sim.writer.continues_from_durable());
+          }
+        }
+        const uint64_t raised = sim.files.faults_raised();
+        const uint64_t written = sim.writer.written_epoch();
+        sim.files.clear_fault();
+        require_recovers(sim.files, sim.client, written);
+        REQUIRE(sim.client.write_and_sync() == Status::kOk);
+        REQUIRE(sim.writer.durable_epoch() == sim.client.accepted());
+        require_survives_power_cut(sim.files.disk(), sim.client);
+        require_recovers(sim.files, sim.client, sim.client.accepted());
+        ++runs;
+        if (raised == 0 && call > 20) break;
+      }
+    }
+  }
+  WARN(runs << " runs with a fault");
+  REQUIRE(runs > 300);
+}
+
+TEST_CASE("after a clean or unclean end the next session continues") {
+  const uint64_t seed = announce_seed("log_writer_test, sessions");
+  std::mt19937_64 random(seed);
+  SimFileSystem files;
+  uint64_t written = 0;
+  Contents expected;
+  for (int session = 0; session < 60; ++session) {
+    const auto directory = open_locked(files, kPath);
+    REQUIRE(directory != nullptr);
+    LogClient client(*directory, kSegmentBytes);
+    INFO("session " << session << ": " << last_error());
+    REQUIRE(client.recovered.status == Status::kOk);
+    REQUIRE(client.recovered.contents == expected);
+    REQUIRE(client.recovered.report.recovered_epoch >= written);
+    const uint64_t batches = random() % 12;
+    for (uint64_t i = 0; i < batches; ++i) {
+      client.put("a/" + std::to_string(random() % 20), value_of(random() % 9000, unsigned(i)));
+      if (random() % 8 == 0) client.accept({{FrameType::kDrop, "a", {}}});
+      REQUIRE(client.write() == Status::kOk);
+      if (random() % 2 == 0) REQUIRE(client.writer->sync() == Status::kOk);
+    }
+    written = client.writer->written_epoch();
+    expected = client.at(written);
+    if (random() % 2 == 0) REQUIRE(client.writer->close() == Status::kOk);
+  }
+}
+
+}  // namespace dskvs::test

@@ -1,0 +1,398 @@
+// Goal: the seam over POSIX keeps to file.h: modes, links, fifos, descriptors, locks, paths that
+// are or lie in stores. Method: each rule is broken on purpose in a directory of the test's own;
+// what needs another process forks one.
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <random>
+
+#include "disk/backup.h"
+#include "disk/store_directory.h"
+#include "support/catch.h"
+#include "support/log_client.h"
+#include "support/seed.h"
+#include "support/temp_dir.h"
+
+namespace dskvs::test {
+namespace {
+
+constexpr const char* kMarker = kLockName;
+
+mode_t mode_of(const std::string& path) {
+  struct stat info;
+  return ::lstat(path.c_str(), &info) == 0 ? info.st_mode & 07777 : 0;
+}
+
+std::unique_ptr<Directory> open_directory(const std::string& path,
+                                          Presence presence = Presence::kMayCreate) {
+  std::unique_ptr<Directory> directory;
+  INFO(path << ": " << last_error());
+  REQUIRE(posix_file_system().open_directory(path.c_str(), presence, kMarker, &directory) ==
+          Status::kOk);
+  return directory;
+}
+
+Status try_directory(const std::string& path, Presence presence = Presence::kMayCreate) {
+  std::unique_ptr<Directory> directory;
+  return posix_file_system().open_directory(path.c_str(), presence, kMarker, &directory);
+}
+
+Status try_store(const std::string& path, Presence presence = Presence::kMayCreate) {
+  std::unique_ptr<Directory> directory;
+  return open_store_directory(posix_file_system(), path.c_str(), presence, &directory);
+}
+
+void touch(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_CREAT | O_WRONLY, 0600);
+  REQUIRE(fd >= 0);
+  ::close(fd);
+}
+
+bool message_names(const std::string& what) {
+  return std::string(last_error()).find(what) != std::string::npos;
+}
+
+// Runs `check` in a forked child; whether it returned true.
+template <typename Check>
+bool in_child(Check check) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(check() ? 0 : 1);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("modes do not depend on the umask") {
+  TempDir temp;
+  for (const mode_t mask : {mode_t{0}, mode_t{0777}, mode_t{0022}}) {
+    const std::string path = temp / ("store" + std::to_string(mask));
+    const mode_t old = ::umask(mask);
+    const auto directory = open_directory(path);
+    std::unique_ptr<File> file;
+    const Status created = directory->open_file("f", FileMode::kCreate, &file);
+    const Status locked = directory->lock(kLockName);
+    ::umask(old);
+    REQUIRE(created == Status::kOk);
+    REQUIRE(locked == Status::kOk);
+    REQUIRE(mode_of(path) == 0700);
+    REQUIRE(mode_of(path + "/f") == 0600);
+    REQUIRE(mode_of(path + "/" + kLockName) == 0600);
+  }
+}
+
+TEST_CASE("what is written is read, in pieces of every size") {
+  const uint64_t seed = announce_seed("posix_file_test");
+  std::mt19937_64 random(seed);
+  TempDir temp;
+  const auto directory = open_directory(temp / "d");
+  std::unique_ptr<File> file;
+  REQUIRE(directory->open_file("f", FileMode::kCreate, &file) == Status::kOk);
+  std::string expected;
+  for (int round = 0; round < 30; ++round) {
+    std::vector<std::string> parts(random() % 1500);
+    std::vector<Piece> pieces;
+    std::string all;
+    for (std::string& part : parts) {
+      part.assign(random() % 3 == 0 ? 0 : random() % 300, static_cast<char>(random()));
+      pieces.push_back({part.data(), part.size()});
+      all += part;
+    }
+    const uint64_t offset = expected.empty() ? 0 : random() % expected.size();
+    REQUIRE(file->write(offset, pieces) == Status::kOk);
+    expected.resize(std::max<size_t>(expected.size(), offset + all.size()));
+    expected.replace(offset, all.size(), all);
+  }
+  REQUIRE(file->sync() == Status::kOk);
+  uint64_t size = 0;
+  REQUIRE(file->size(&size) == Status::kOk);
+  REQUIRE(size == expected.size());
+  REQUIRE(file->close() == Status::kOk);
+  REQUIRE(directory->open_file("f", FileMode::kRead, &file) == Status::kOk);
+  std::string found(expected.size() + 10, '?');
+  size_t got = 0;
+  REQUIRE(file->read(0, found.data(), found.size(), &got) == Status::kOk);
+  REQUIRE(got == expected.size());
+  found.resize(got);
+  REQUIRE(found == expected);
+  REQUIRE(file->read(expected.size() + 5, found.data(), 10, &got) == Status::kOk);
+  REQUIRE(got == 0);
+}
+
+TEST_CASE("a file is opened, created and unlinked only as file.h says") {
+  TempDir temp;
+  const auto directory = open_directory(temp / "d");
+  std::unique_ptr<File> file;
+  REQUIRE(directory->open_file("f", FileMode::kRead, &file) == Status::kNotFound);
+  REQUIRE(directory->unlink("f") == Status::kNotFound);
+  REQUIRE(directory->open_file("f", FileMode::kCreate, &file) == Status::kOk);
+  REQUIRE(directory->open_file("f", FileMode::kCreate, &file) == Status::kIo);
+  REQUIRE(file == nullptr);
+  const std::string path = temp / "d";
+  REQUIRE(::mkfifo((path + "/fifo").c_str(), 0600) == 0);
+  REQUIRE(::symlink("f", (path + "/link").c_str()) == 0);
+  REQUIRE(::mkdir((path + "/dir").c_str(), 0700) == 0);
+  for (const char* name : {"fifo", "link", "dir"}) {
+    REQUIRE(directory->open_file(name, FileMode::kRead, &file) == Status::kCorrupt);
+    REQUIRE(message_names(name));
+  }
+  std::vector<DirectoryEntry> entries;
+  REQUIRE(directory->list(&entries) == Status::kOk);
+  REQUIRE(entries.size() == 4);
+  for (const DirectoryEntry& entry : entries) REQUIRE(entry.regular == (entry.name == "f"));
+  REQUIRE(directory->unlink("f") == Status::kOk);
+  REQUIRE(directory->sync() == Status::kOk);
+}
+
+TEST_CASE("holes are skipped, room is set aside") {
+  TempDir temp;
+  const auto directory = open_directory(temp / "d");
+  std::unique_ptr<File> file;
+  REQUIRE(directory->open_file("f", FileMode::kCreate, &file) == Status::kOk);
+  const Piece piece{"x", 1};
+  REQUIRE(file->write(10 << 20, {&piece, 1}) == Status::kOk);
+  const uint64_t data = file->next_data(0);
+  REQUIRE((data == 0 || (data > (9 << 20) && data <= (10 << 20))));
+  REQUIRE(file->next_data(10 << 20) == 10 << 20);
+  REQUIRE(file->next_data((10 << 20) + 5) >= (10 << 20) + 1);
+  REQUIRE(directory->open_file("room", FileMode::kCreate, &file) == Status::kOk);
+  const Status allocated = file->allocate(1 << 20);
+  if (allocated == Status::kOk) {
+    uint64_t size = 0;
+    REQUIRE(file->size(&size) == Status::kOk);
+    REQUIRE(size == 1 << 20);
+  } else {
+    REQUIRE(allocated == Status::kIo);  // a file system that cannot
+  }
+}
+
+TEST_CASE("the host's descriptors 0 to 2 are never taken") {
+  TempDir temp;
+  REQUIRE(in_child([&] {
+    // All of them, so that what is open afterwards is ours, whatever the test was started with.
+    for (int fd = 0; fd < 1024; ++fd) ::close(fd);
+    std::unique_ptr<Directory> directory;
+    std::unique_ptr<File> file;
+    bool fine = posix_file_system().open_directory((temp / "d").c_str(), Presence::kMayCreate,
+                                                   kMarker, &directory) == Status::kOk;
+    fine = fine && directory->lock(kLockName) == Status::kOk;
+    fine = fine && directory->open_file("f", FileMode::kCreate, &file) == Status::kOk;
+    std::vector<DirectoryEntry> entries;
+    fine = fine && directory->list(&entries) == Status::kOk;
+    for (int fd = 0; fd < 3; ++fd) fine = fine && ::fcntl(fd, F_GETFD) < 0;
+    for (int fd = 3; fd < 10; ++fd) {
+      const int flags = ::fcntl(fd, F_GETFD);
+      fine = fine && (flags < 0 || (flags & FD_CLOEXEC) != 0);
+    }
+    return fine;
+  }));
+}
+
+TEST_CASE("no descriptor left is an I/O error, which passes") {
+  TempDir temp;
+  REQUIRE(in_child([&] {
+    std::unique_ptr<Directory> directory;
+    if (posix_file_system().open_directory((temp / "d").c_str(), Presence::kMayCreate, kMarker,
+                                           &directory) != Status::kOk) {
+      return false;
+    }
+    const rlimit none{4, 64};
+    if (::setrlimit(RLIMIT_NOFILE, &none) != 0) return false;
+    std::unique_ptr<File> file;
+    std::vector<DirectoryEntry> entries;
+    bool fine = directory->open_file("f", FileMode::kCreate, &file) == Status::kIo;
+    fine = fine && directory->list(&entries) == Status::kIo;
+    fine = fine && directory->lock(kLockName) == Status::kIo;
+    const rlimit some{64, 64};
+    if (::setrlimit(RLIMIT_NOFILE, &some) != 0) return false;
+    return fine && directory->open_file("f", FileMode::kCreate, &file) == Status::kOk;
+  }));
+}
+
+TEST_CASE("paths that can be no store say why") {
+  TempDir temp;
+  touch(temp / "file");
+  REQUIRE(::symlink((temp / "nowhere").c_str(), (temp / "dangling").c_str()) == 0);
+  REQUIRE(::symlink((temp / "loop").c_str(), (temp / "loop").c_str()) == 0);
+  REQUIRE(try_directory("") == Status::kPath);
+  for (const char* name : {"file", "file/x", "missing/x", "dangling", "loop"}) {
+    REQUIRE(try_directory(temp / name) == Status::kPath);
+    REQUIRE(message_names(name));
+  }
+  REQUIRE(try_directory(temp / "absent", Presence::kMustExist) == Status::kPath);
+  REQUIRE(try_directory(temp.path() + "/" + std::string(300, 'x')) == Status::kPath);
+  REQUIRE(try_directory(std::string(5000, '/') + std::string(5000, 'x')) == Status::kPath);
+
+  REQUIRE(::mkdir((temp / "full").c_str(), 0700) == 0);
+  touch(temp / "full/something");
+  REQUIRE(try_store(temp / "full") == Status::kPath);
+  REQUIRE(try_store(temp / "full", Presence::kMustExist) == Status::kPath);
+  REQUIRE(try_directory(temp / "full", Presence::kMustBeNew) == Status::kPath);
+  REQUIRE(::mkdir((temp / "empty").c_str(), 0700) == 0);
+  REQUIRE(::mkdir((temp / "empty/lost+found").c_str(), 0700) == 0);
+  REQUIRE(try_store(temp / "empty") == Status::kOk);
+  REQUIRE(try_store(temp / "empty", Presence::kMustBeNew) == Status::kOk);
+  REQUIRE(try_store(temp / "empty", Presence::kMustExist) == Status::kPath);
+  touch(temp / "full/dskvs.lock");
+  REQUIRE(try_store(temp / "full", Presence::kMustExist) == Status::kOk);
+}
+
+TEST_CASE("a path inside a store is refused, whatever its spelling") {
+  TempDir temp;
+  const std::string outer = temp / "outer";
+  {
+    const auto directory = open_directory(outer);
+    REQUIRE(directory->lock(kLockName) == Status::kOk);
+  }
+  REQUIRE(::mkdir((outer + "/a").c_str(), 0700) == 0);
+  REQUIRE(::mkdir((outer + "/a/b").c_str(), 0700) == 0);
+  REQUIRE(::symlink((outer + "/a").c_str(), (temp / "alias").c_str()) == 0);
+  for (const char* name : {"outer/new", "outer/a", "outer/a/b", "outer/a/b/new", "alias",
+                           "alias/new", "outer/a/../new/", "outer//a//"}) {
+    INFO(name);
+    REQUIRE(try_directory(temp / name) == Status::kPath);
+    REQUIRE(message_names("inside the store"));
+    REQUIRE(message_names(outer));
+  }
+  REQUIRE_FALSE(std::filesystem::exists(outer + "/new"));
+  REQUIRE(try_directory(outer) == Status::kOk);
+  REQUIRE(try_directory(outer + "/a/..") == Status::kOk);
+}
+
+TEST_CASE("a second lock is refused and names the owner, through any spelling, in any process") {
+  TempDir temp;
+  const std::string path = temp / "store";
+  auto owner = open_directory(path);
+  REQUIRE(owner->lock(kLockName) == Status::kOk);
+  REQUIRE(::symlink(path.c_str(), (temp / "alias").c_str()) == 0);
+  const std::string pid = std::to_string(::getpid());
+  for (const std::string& spelling : {path, path + "/", temp / "alias", temp / "store/../store"}) {
+    const auto second = open_directory(spelling);
+    REQUIRE(second->lock(kLockName) == Status::kLocked);
+    REQUIRE(message_names(pid));
+    REQUIRE(in_child([&] {
+      std::unique_ptr<Directory> third;
+      return posix_file_system().open_directory(spelling.c_str(), Presence::kMustExist, kMarker,
+                                                &third) == Status::kOk &&
+             third->lock(kLockName) == Status::kLocked && message_names(pid);
+    }));
+  }
+  owner.reset();
+  REQUIRE(open_directory(path)->lock(kLockName) == Status::kOk);
+  REQUIRE(std::filesystem::exists(path + "/" + kLockName));
+}
+
+TEST_CASE("a forked child neither releases the lock nor keeps it") {
+  TempDir temp;
+  const std::string path = temp / "store";
+  auto owner = open_directory(path);
+  REQUIRE(owner->lock(kLockName) == Status::kOk);
+  REQUIRE(in_child([&] {
+    owner.reset();  // in the child: must not unlock for the parent
+    return true;
+  }));
+  REQUIRE(open_directory(path)->lock(kLockName) == Status::kLocked);
+
+  int pipe[2];
+  REQUIRE(::pipe(pipe) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {  // lives on, with all that it inherited
+    char byte;
+    ::close(pipe[1]);
+    ::_exit(::read(pipe[0], &byte, 1) == 0 ? 0 : 1);
+  }
+  owner.reset();
+  REQUIRE(open_directory(path)->lock(kLockName) == Status::kOk);
+  ::close(pipe[0]);
+  ::close(pipe[1]);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+}
+
+TEST_CASE("the lock of a killed process is free, though a child of it lives") {
+  TempDir temp;
+  const std::string path = temp / "store";
+  int ready[2];
+  int hold[2];
+  REQUIRE(::pipe(ready) == 0);
+  REQUIRE(::pipe(hold) == 0);
+  const pid_t owner = ::fork();
+  if (owner == 0) {
+    const auto directory = open_directory(path);
+    if (directory->lock(kLockName) != Status::kOk) ::_exit(1);
+    const pid_t child = ::fork();
+    char byte = 'x';
+    if (child == 0) {  // runs, so it has let go of the lock that it inherited
+      if (::write(ready[1], &byte, 1) != 1) ::_exit(1);
+      ::close(hold[1]);
+      ::_exit(::read(hold[0], &byte, 1) == 0 ? 0 : 1);
+    }
+    ::pause();
+  }
+  char byte;
+  REQUIRE(::read(ready[0], &byte, 1) == 1);
+  REQUIRE(open_directory(path)->lock(kLockName) == Status::kLocked);
+  REQUIRE(::kill(owner, SIGKILL) == 0);
+  int status = 0;
+  REQUIRE(::waitpid(owner, &status, 0) == owner);
+  REQUIRE(open_directory(path)->lock(kLockName) == Status::kOk);
+  for (const int fd : {ready[0], ready[1], hold[0], hold[1]}) ::close(fd);
+}
+
+TEST_CASE("a lock file that is no file is refused") {
+  TempDir temp;
+  const std::string path = temp / "store";
+  const auto directory = open_directory(path);
+  const std::string lock = path + "/" + kLockName;
+  REQUIRE(::symlink("/tmp/elsewhere", lock.c_str()) == 0);
+  REQUIRE(directory->lock(kLockName) == Status::kPath);
+  REQUIRE(::unlink(lock.c_str()) == 0);
+  REQUIRE(::mkfifo(lock.c_str(), 0600) == 0);
+  REQUIRE(directory->lock(kLockName) == Status::kPath);
+}
+
+TEST_CASE("a lock file that was replaced keeps nobody out, and is taken anew") {
+  TempDir temp;
+  const std::string path = temp / "store";
+  const auto first = open_directory(path);
+  REQUIRE(first->lock(kLockName) == Status::kOk);
+  REQUIRE(::unlink((path + "/" + kLockName).c_str()) == 0);
+  const auto second = open_directory(path);
+  REQUIRE(second->lock(kLockName) == Status::kOk);
+  REQUIRE(open_directory(path)->lock(kLockName) == Status::kLocked);
+}
+
+TEST_CASE("a backup is the store; a failed one leaves nothing") {
+  TempDir temp;
+  const auto from = open_locked(posix_file_system(), (temp / "from").c_str());
+  LogClient client(*from, 8 << 10);
+  for (int i = 0; i < 20; ++i) {
+    client.put("a/" + std::to_string(i), std::string(1000, static_cast<char>('a' + i)));
+    REQUIRE(client.write() == Status::kOk);
+  }
+  REQUIRE(client.writer->sync() == Status::kOk);
+  const auto to = open_locked(posix_file_system(), (temp / "to").c_str());
+  REQUIRE(copy_segments(*from, *to, client.writer->snapshot(), {}) == Status::kOk);
+  const Recovered found = recover_all(*to);
+  REQUIRE(found.status == Status::kOk);
+  REQUIRE(found.contents == client.at(client.accepted()));
+
+  const auto other = open_locked(posix_file_system(), (temp / "other").c_str());
+  std::vector<SegmentFile> snapshot = client.writer->snapshot();
+  snapshot.push_back({.id = 999, .bytes = 5000, .end = 5000});
+  REQUIRE(copy_segments(*from, *other, snapshot, {}) == Status::kNotFound);
+  std::vector<DirectoryEntry> entries;
+  REQUIRE(other->list(&entries) == Status::kOk);
+  REQUIRE(entries.size() == 1);
+  REQUIRE(entries[0].name == kLockName);
+}
+
+}  // namespace dskvs::test
