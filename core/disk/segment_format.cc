@@ -25,6 +25,7 @@ constexpr size_t kAtSegmentId = 32;
 constexpr size_t kAtPreviousSegment = 40;
 constexpr size_t kAtPreviousEnd = 48;
 constexpr size_t kAtFirstEpoch = 56;
+constexpr size_t kAtReserved = 64;
 constexpr size_t kAtHeaderChecksum = 120;  // in every version: over all bytes before it
 
 // Offsets in a frame.
@@ -45,13 +46,6 @@ T load(const std::byte* bytes, size_t at) {
   T value;
   std::memcpy(&value, bytes + at, sizeof value);
   return value;
-}
-
-bool all_zero(const std::byte* from, const std::byte* to) {
-  for (; from != to; ++from) {
-    if (*from != std::byte{0}) return false;
-  }
-  return true;
 }
 
 uint32_t header_check(const std::byte* frame, uint64_t seed) {
@@ -110,6 +104,10 @@ void encode_segment_header(const SegmentHeader& header, std::byte* block) {
   store(block, kAtHeaderChecksum, checksum(kHeaderSeed, block, kAtHeaderChecksum));
 }
 
+bool all_zero(const std::byte* bytes, size_t size) {
+  return size == 0 || (bytes[0] == std::byte{0} && std::memcmp(bytes, bytes + 1, size - 1) == 0);
+}
+
 HeaderState decode_segment_header(const std::byte* block, size_t bytes, SegmentHeader* header) {
   if (bytes < kBlockBytes) return HeaderState::kBad;
   if (std::memcmp(block + kAtMagic, kMagic, sizeof kMagic) != 0) return HeaderState::kBad;
@@ -124,10 +122,10 @@ HeaderState decode_segment_header(const std::byte* block, size_t bytes, SegmentH
   header->first_epoch = load<uint64_t>(block, kAtFirstEpoch);
   const bool sound =
       version == kFormatVersion && load<uint32_t>(block, kAtFlags) == 0 &&
-      all_zero(block + kAtFirstEpoch + sizeof(uint64_t), block + kAtHeaderChecksum) &&
-      all_zero(block + kSegmentHeaderBytes, block + kBlockBytes) && header->segment_id != 0 &&
-      header->previous_segment < header->segment_id && header->first_epoch != 0 &&
-      header->first_epoch < kEpochMax &&
+      all_zero(block + kAtReserved, kAtHeaderChecksum - kAtReserved) &&
+      all_zero(block + kSegmentHeaderBytes, kBlockBytes - kSegmentHeaderBytes) &&
+      header->segment_id != 0 && header->previous_segment < header->segment_id &&
+      header->first_epoch != 0 && header->first_epoch < kEpochMax &&
       (header->previous_segment == 0 ? header->previous_end == 0 && header->first_epoch == 1
                                      : header->previous_end > kSegmentStart);
   return sound ? HeaderState::kGood : HeaderState::kBad;

@@ -15,10 +15,6 @@ constexpr uint64_t kThreadBytes = uint64_t{4} << 20;  // below, a thread costs m
 static_assert(kLargeFrameBytes > kFrameHeaderBytes + kKeyBytesMax);
 static_assert(kLargeFrameBytes <= ReadAhead::kHeadroomBytes);
 
-bool all_zero(const std::byte* bytes, size_t size) {
-  return std::all_of(bytes, bytes + size, [](std::byte b) { return b == std::byte{0}; });
-}
-
 bool key_fits_type(FrameType type, std::string_view key) {
   const size_t slash = key.find('/');
   const bool none = slash == std::string_view::npos;

@@ -18,22 +18,25 @@ namespace {
 
 class Worker {
  public:
+  static constexpr dskvs_t kEnd = UINT64_MAX;
   struct Arena {
-    std::atomic<dskvs_t> published{0};  // what to call everything on
+    std::atomic<dskvs_t> published{0};  // what to call everything on; kEnd: nothing more
     std::atomic<dskvs_t> entered{0};    // the last one that a worker began with
-    std::atomic<bool> stop{false};
   };
 
   Worker(uint64_t seed, int self, const TempDir& dir, Arena& arena)
       : random_(seed), self_(std::to_string(self)), copy_(dir / ("copy" + self_)), arena_(arena) {}
 
   void run() {
-    while (!arena_.stop) {
-      dskvs_t store = arena_.published;
+    dskvs_t store = 0;
+    for (;;) {
+      arena_.published.wait(store);
+      store = arena_.published;
+      if (store == kEnd) break;
       arena_.entered = store;
+      arena_.entered.notify_one();
       uint64_t before = closed;
-      while (closed == before && !arena_.stop) call_something(store);
-      while (arena_.published == store && !arena_.stop) std::this_thread::yield();
+      while (closed == before) call_something(store);
     }
     dskvs_release(pinned_);
   }
@@ -159,8 +162,12 @@ TEST_CASE("close races everything") {
       failed++;
       break;
     }
+    if (race % 16 == 15) (void)dskvs_compact(store);  // or to open it takes longer and longer
     arena.published = store;
-    while (arena.entered != store) std::this_thread::yield();
+    arena.published.notify_all();
+    for (dskvs_t seen = arena.entered; seen != store; seen = arena.entered) {
+      arena.entered.wait(seen);
+    }
     for (uint64_t spins = random() % 20000; spins > 0; spins--) (void)arena.published.load();
     // Closed twice at once in some rounds: one of the two is too late.
     int32_t other = DSKVS_ERR_CLOSED;
@@ -173,7 +180,8 @@ TEST_CASE("close races everything") {
       failed++;
     if (contains(store, "shared/0") != DSKVS_ERR_CLOSED) failed++;
   }
-  arena.stop = true;
+  arena.published = Worker::kEnd;
+  arena.published.notify_all();
   for (std::thread& thread : threads) thread.join();
   REQUIRE(failed == 0);
 
