@@ -7,104 +7,138 @@
 namespace dskvs {
 
 Loader::~Loader() {
-  discard();
-  settle(kNeverEnded);
+  for (const Batch& batch : undurable_) forget(batch.changes);
 }
 
-void Loader::forget(const Change& change) noexcept {
-  if (change.entry != nullptr) {
-    change.entry->unpin();
-  } else {
-    Collection::free(change.collection);
+void Loader::forget(const std::vector<Change>& changes) noexcept {
+  for (const Change& change : changes) {
+    if (change.entry != nullptr) {
+      change.entry->unpin();
+    } else {
+      Collection::free(change.collection);
+    }
   }
 }
 
-// ---- Frames.
+// ---- Frames, on any thread.
 
-Status Loader::put(std::string_view key, uint64_t value_size, void** value) {
+RecoverySink& Loader::begin_segment(uint64_t segment_id) {
+  return segments_.emplace_back(*this, segment_id);
+}
+
+Loader::Segment::~Segment() {
+  forget(pending_);
+  for (const Batch& batch : batches_) forget(batch.changes);
+}
+
+Status Loader::Segment::put(std::string_view key, uint64_t value_size, void** value) {
   Entry* entry;
   Status status = add_change(key, value_size, false, &entry);
   if (status == Status::kOk) *value = entry->value();
   return status;
 }
 
-Status Loader::remove(std::string_view key) {
+Status Loader::Segment::remove(std::string_view key) {
   Entry* entry;
   return add_change(key, 0, true, &entry);
 }
 
-Status Loader::drop(std::string_view name) {
+Status Loader::Segment::drop(std::string_view name) {
   reserve_change();
-  Collection* holder = Collection::make(name, figures_);
+  Collection* holder = Collection::make(name, loader_.figures_);
   if (holder == nullptr) return fail(Status::kMemory, "no memory to load the store");
-  pending_.push_back({holder, nullptr, false});
+  pending_.push_back({holder, nullptr, 0, false});
   return Status::kOk;
 }
 
-Status Loader::add_change(std::string_view text, uint64_t value_size, bool tombstone,
-                          Entry** entry) {
+Status Loader::Segment::commit(const CommitInfo& info) {
+  batches_.push_back({info.last_epoch, {}});
+  batches_.back().changes.swap(pending_);
+  return Status::kOk;
+}
+
+void Loader::Segment::discard() {
+  forget(pending_);
+  pending_.clear();
+}
+
+Status Loader::Segment::add_change(std::string_view text, uint64_t value_size, bool tombstone,
+                                   Entry** entry) {
   Key key;
   Status status = parse_key(text, &key);
   if (status != Status::kOk) return status;
   Collection* collection;
-  status = collection_of(key.collection, &collection);
+  status = loader_.collection_of(key.collection, &collection);
   if (status != Status::kOk) return status;
   reserve_change();
   *entry = Entry::make(key.member, value_size);
   if (*entry == nullptr) {
     return fail(Status::kMemory, "no memory to load a value of {} bytes", value_size);
   }
-  pending_.push_back({collection, *entry, tombstone});
+  pending_.push_back({collection, *entry, KeyHash{}(key.member), tombstone});
   return Status::kOk;
 }
 
 // What is made next is added without throwing: it belongs to nobody until then.
-void Loader::reserve_change() {
+void Loader::Segment::reserve_change() {
   if (pending_.size() == pending_.capacity())
     pending_.reserve(std::max<size_t>(64, 2 * pending_.size()));
 }
 
 // A collection may stay empty in the end; finish() takes it out again.
 Status Loader::collection_of(std::string_view name, Collection** collection) {
+  if (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) {
+    return fail(Status::kMemory, "no memory to load the store");
+  }
   uint64_t hash = KeyHash{}(name);
+  ReadSection section;
   *collection = catalog_.find(hash, name);
   if (*collection != nullptr) return Status::kOk;
-  if (!reclaimer::prepare_to_retire()) return fail(Status::kMemory, "no memory to load the store");
   Collection* made = Collection::make(name, figures_);
-  if (made == nullptr) return fail(Status::kMemory, "no memory to load the store");
-  Status status = catalog_.update(hash, name, true, [&](Collection*, Collection** next) {
-    *next = made;
-    return Status::kOk;
-  });
-  if (status != Status::kOk) {
-    Collection::free(made);
-    return fail(status, "no memory to load the store");
+  Status status = Status::kMemory;
+  if (made != nullptr) {
+    status = catalog_.update(hash, name, true, [&](Collection* current, Collection** next) {
+      *next = *collection = current != nullptr ? current : made;
+      return Status::kOk;
+    });
+    if (*collection != made) Collection::free(made);
   }
-  *collection = made;
+  return status == Status::kOk ? status : fail(status, "no memory to load the store");
+}
+
+// ---- Segments, in their order.
+
+Status Loader::end_segment() {
+  Segment& segment = segments_.front();
+  for (; !segment.batches_.empty(); segment.batches_.pop_front()) {
+    Status status = apply(segment.batches_.front(), segment.id_);
+    if (status != Status::kOk) return status;
+  }
+  segments_.pop_front();
   return Status::kOk;
 }
 
-// ---- Commits.
-
-Status Loader::commit(const CommitInfo& info) {
-  settle(info.durable_epoch);
-  for (const Change& change : pending_) {
-    Status status = apply(change, static_cast<uint32_t>(info.segment_id));
+Status Loader::apply(Batch& batch, uint32_t home) {
+  constexpr size_t kAhead = 12;
+  const bool durable = batch.last_epoch <= durable_epoch_;
+  const std::vector<Change>& changes = batch.changes;
+  for (size_t i = 0; i < changes.size(); i++) {
+    if (i + kAhead < changes.size() && changes[i + kAhead].entry != nullptr) {
+      const Change& later = changes[i + kAhead];
+      __builtin_prefetch(later.entry, 1);
+      later.collection->members().prefetch(later.hash);
+    }
+    Status status = apply(changes[i], home);
     if (status != Status::kOk) return status;
   }
   reclaimer::reclaim_if_due();
-  if (info.last_epoch <= info.durable_epoch) {
-    discard();
+  if (durable) {
+    forget(changes);
+    batch.changes.clear();
   } else {
-    undurable_.push_back({info.last_epoch, {}});
-    undurable_.back().changes.swap(pending_);
+    undurable_.push_back(std::move(batch));
   }
   return Status::kOk;
-}
-
-void Loader::discard() {
-  for (const Change& change : pending_) forget(change);
-  pending_.clear();
 }
 
 Status Loader::apply(const Change& change, uint32_t home) {
@@ -113,25 +147,16 @@ Status Loader::apply(const Change& change, uint32_t home) {
     return Status::kOk;
   }
   if (!reclaimer::prepare_to_retire()) return fail(Status::kMemory, "no memory to load the store");
-  std::string_view member = change.entry->key();
   Status status = change.collection->members().update(
-      KeyHash{}(member), member, !change.tombstone, [&](Entry* current, Entry** next) {
+      change.hash, change.entry->key(), !change.tombstone, [&](Entry* current, Entry** next) {
         *next = change.tombstone ? nullptr : change.entry;
-        int64_t key_bytes =
-            static_cast<int64_t>(change.collection->key().size() + 1 + member.size());
         if (*next != nullptr) {
           change.entry->pin();
           change.entry->set_home(home);
-          totals_ += {.entries = 1,
-                      .key_bytes = key_bytes,
-                      .value_bytes = static_cast<int64_t>(change.entry->value_size()),
-                      .entry_bytes = static_cast<int64_t>(change.entry->bytes())};
+          count(*change.collection, *change.entry, 1);
         }
         if (current != nullptr) {
-          totals_ += {.entries = -1,
-                      .key_bytes = -key_bytes,
-                      .value_bytes = -static_cast<int64_t>(current->value_size()),
-                      .entry_bytes = -static_cast<int64_t>(current->bytes())};
+          count(*change.collection, *current, -1);
           reclaimer::retire(current, current->bytes(),
                             [](void* entry) noexcept { static_cast<Entry*>(entry)->unpin(); });
         }
@@ -141,36 +166,36 @@ Status Loader::apply(const Change& change, uint32_t home) {
 }
 
 void Loader::apply_drop(std::string_view name) {
-  Collection* collection = catalog_.find(KeyHash{}(name), name);
+  Collection* collection;
+  {
+    ReadSection section;
+    collection = catalog_.find(KeyHash{}(name), name);
+  }
   if (collection == nullptr) return;
   uint64_t cursor = 0;
   do {
     collection->members().take_part(&cursor, [&](Entry* entry) {
-      totals_ += {.entries = -1,
-                  .key_bytes = -static_cast<int64_t>(name.size() + 1 + entry->member_size()),
-                  .value_bytes = -static_cast<int64_t>(entry->value_size()),
-                  .entry_bytes = -static_cast<int64_t>(entry->bytes())};
+      count(*collection, *entry, -1);
       entry->unpin();
     });
   } while (cursor != 0);
   collection->members().clear();
 }
 
-// Forgets the changes that are durable.
-void Loader::settle(uint64_t durable_epoch) {
-  while (!undurable_.empty() && undurable_.front().last_epoch <= durable_epoch) {
-    for (const Change& change : undurable_.front().changes) forget(change);
-    undurable_.pop_front();
-  }
+void Loader::count(const Collection& collection, const Entry& entry, int64_t sign) {
+  const auto key_bytes = static_cast<int64_t>(collection.key().size() + 1 + entry.member_size());
+  totals_ += {.entries = sign,
+              .key_bytes = sign * key_bytes,
+              .value_bytes = sign * static_cast<int64_t>(entry.value_size()),
+              .entry_bytes = sign * static_cast<int64_t>(entry.bytes())};
 }
 
 // ---- The end.
 
-Status Loader::finish(uint64_t durable_epoch, Epochs& epochs, Unsettled* unsettled) {
-  settle(durable_epoch);
+Status Loader::finish(Epochs& epochs, Unsettled* unsettled) {
   epochs.add_totals(totals_);
   uint64_t last_epoch = epochs.open() - 1;
-  unsettled->any = last_epoch > durable_epoch;
+  unsettled->any = last_epoch > durable_epoch_;
   take_out_empty(epochs);
   Status status = Status::kOk;
   for (Batch& batch : undurable_) {

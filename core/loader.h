@@ -10,26 +10,28 @@
 
 namespace dskvs {
 
-// One thread, and nobody else in the catalog. Frames are kept until their commit comes; then they
-// take effect, and are kept on, by reference, until a later commit says that they were durable.
-class Loader final : public RecoverySink {
+// Two stages. Each segment's frames become entries, without an order among segments: a Segment
+// keeps them, batch by batch, as changes to collections. Segments may do so at the same time: they
+// share the catalog alone, look into it in ReadSections, and only add to it. Then, one segment
+// after another and on one thread, the changes are made in the collections, which nobody else is
+// in.
+class Loader final : public SegmentedSink {
  public:
   Loader(Catalog& catalog, TableFigures& figures) : catalog_(catalog), figures_(figures) {}
   ~Loader() override;
 
-  Status put(std::string_view key, uint64_t value_size, void** value) override;
-  Status remove(std::string_view key) override;
-  Status drop(std::string_view collection) override;
-  Status commit(const CommitInfo& info) override;
-  void discard() override;
+  void begin(uint64_t durable_epoch) override { durable_epoch_ = durable_epoch; }
+  RecoverySink& begin_segment(uint64_t segment_id) override;
+  Status end_segment() override;
 
-  // After the last frame. What was recovered above `durable_epoch` goes to `unsettled`.
-  Status finish(uint64_t durable_epoch, Epochs& epochs, Unsettled* unsettled);
+  // After the last segment. What was recovered above the durable epoch goes to `unsettled`.
+  Status finish(Epochs& epochs, Unsettled* unsettled);
 
  private:
   struct Change {
     Collection* collection;  // of a drop: a holder of its name, outside the catalog
     Entry* entry;            // nullptr: the collection is dropped
+    uint64_t hash;           // of the entry's key
     bool tombstone;
   };
   struct Batch {
@@ -37,20 +39,44 @@ class Loader final : public RecoverySink {
     std::vector<Change> changes;
   };
 
-  Status add_change(std::string_view key, uint64_t value_size, bool tombstone, Entry** entry);
-  void reserve_change();
+  // What one segment committed. Owns the entries of its changes, each by one reference.
+  class Segment final : public RecoverySink {
+   public:
+    Segment(Loader& loader, uint64_t id) : loader_(loader), id_(static_cast<uint32_t>(id)) {}
+    ~Segment() override;
+
+    Status put(std::string_view key, uint64_t value_size, void** value) override;
+    Status remove(std::string_view key) override;
+    Status drop(std::string_view collection) override;
+    Status commit(const CommitInfo& info) override;
+    void discard() override;
+
+   private:
+    friend class Loader;
+
+    Status add_change(std::string_view key, uint64_t value_size, bool tombstone, Entry** entry);
+    void reserve_change();
+
+    Loader& loader_;
+    const uint32_t id_;
+    std::vector<Change> pending_;  // since the last commit
+    std::deque<Batch> batches_;
+  };
+
   Status collection_of(std::string_view name, Collection** collection);
+  Status apply(Batch& batch, uint32_t home);
   Status apply(const Change& change, uint32_t home);
   void apply_drop(std::string_view name);
-  void settle(uint64_t durable_epoch);
-  static void forget(const Change& change) noexcept;
+  void count(const Collection& collection, const Entry& entry, int64_t sign);
+  static void forget(const std::vector<Change>& changes) noexcept;
   void take_out_empty(Epochs& epochs);
   Status add_removal(const Change& change, Epochs& epochs, Unsettled* unsettled);
 
   Catalog& catalog_;
   TableFigures& figures_;
-  std::vector<Change> pending_;
-  std::deque<Batch> undurable_;
+  uint64_t durable_epoch_ = 0;
+  std::deque<Segment> segments_;  // that have not taken effect
+  std::deque<Batch> undurable_;   // that have, by reference; oldest first
   Totals totals_;
 };
 

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <thread>
 
 namespace dskvs {
 namespace {
@@ -20,6 +21,13 @@ constexpr uint64_t kDirtyBytesStepMax = uint64_t{64} << 10;
 
 uint64_t dirty_bytes_step(const Options& options) noexcept {
   return std::min(kDirtyBytesStepMax, options.dirty_bytes_max / 64);
+}
+
+// One for each processor, and few enough that what they hold is a small part of the store.
+uint32_t segments_at_once(const Environment& environment) noexcept {
+  constexpr uint32_t kMax = 8;
+  if (environment.manual_persister) return 1;
+  return std::clamp(std::thread::hardware_concurrency(), 1u, kMax);
 }
 
 bool holds(Condition condition, const Entry* current) noexcept {
@@ -66,9 +74,9 @@ Status Store::load() {
   for (int attempt = 1;; attempt++) {
     Loader loader(catalog_, collection_figures_);
     LogPosition position;
-    Status status = recover(*directory_, options_.progress, loader, &position, &report_);
+    Status status = recover(*directory_, options_.progress, loader, segments_at_once(environment_),
+                            &position, &report_);
     if (status == Status::kNotFound && attempt < kReadOnlyAttemptsMax) {
-      loader.discard();
       clear_catalog(catalog_);
       continue;
     }
@@ -85,7 +93,7 @@ Status Store::load() {
     }
     epochs_.emplace(environment_.clock, position.recovered_epoch + 1, dirty_bytes_step(options_));
     Unsettled unsettled;
-    status = loader.finish(position.durable_epoch, *epochs_, &unsettled);
+    status = loader.finish(*epochs_, &unsettled);
     charged_bytes_.store(epochs_->totals().entry_bytes);
     bool start = unsettled.any;
     persister_.emplace(environment_, options_, *directory_, std::move(position), catalog_, *epochs_,

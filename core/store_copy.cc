@@ -121,7 +121,8 @@ Status salvage_store(const char* path, const char* target_path, const Options& o
   {
     Loader loader(rescued.catalog, rescued.figures);
     RecoveryReport report;
-    status = salvage(*source, options.progress, loader, &found, &report);
+    status = salvage(*source, options.progress, loader.begin_segment(0), &found, &report);
+    if (status == Status::kOk) status = loader.end_segment();
   }
   if (status == Status::kOk) status = add_damage(found, damage);
   if (status == Status::kOk) status = write_copy(rescued.catalog, *target, environment);

@@ -1,13 +1,14 @@
 #include "disk/recovery.h"
 
 #include "disk/log_survey.h"
-#include "disk/recover_strictly.h"
 #include "disk/segment_reader.h"
-
-#include <sys/sysinfo.h>
+#include "disk/segment_replay.h"
+#include "signals_blocked.h"
 
 #include <algorithm>
-#include <cstring>
+#include <chrono>
+#include <deque>
+#include <future>
 #include <memory>
 #include <new>
 #include <utility>
@@ -16,7 +17,7 @@
 namespace dskvs {
 namespace {
 
-constexpr uint64_t kHugeValueBytes = uint64_t{1} << 30;
+constexpr std::chrono::milliseconds kProgressPause{50};
 
 struct ChainLink {
   const SegmentInfo* segment;
@@ -35,32 +36,45 @@ struct HeadScan {
   uint64_t later_durable_epoch = 0;  // the largest that a commit behind `stop` records
 };
 
+// Frames that go on, one after another.
+class InOrder final : public SegmentedSink {
+ public:
+  explicit InOrder(RecoverySink& sink) : sink_(sink) {}
+  void begin(uint64_t) override {}
+  RecoverySink& begin_segment(uint64_t) override { return sink_; }
+  Status end_segment() override { return Status::kOk; }
+
+ private:
+  RecoverySink& sink_;
+};
+
 class Recovery {
  public:
-  Recovery(Directory& directory, RecoverySink& sink, DamagePlace* place)
-      : directory_(directory), sink_(sink), place_(place) {}
+  Recovery(Directory& directory, SegmentedSink& sink) : directory_(directory), sink_(sink) {}
 
-  Status run(const Progress& progress);
+  Status run(const Progress& progress, uint32_t segments_at_once);
+  const DamagePlace& damage() const { return damage_; }
   bool directory_has_changed() const { return has_changed(directory_, survey_); }
   LogPosition position() const;
   RecoveryReport report() const;
 
  private:
-  Status damaged(uint64_t segment_id, uint64_t offset, const char* kind) const;
-  Status missing(uint64_t segment_id) const;
-  Status check_headers() const;
+  Status damaged(uint64_t segment_id, uint64_t offset, const char* kind);
+  Status missing(uint64_t segment_id);
+  Status check_headers();
   Status find_head(SegmentReader& reader);
   Status scan(const SegmentInfo& segment, SegmentReader& reader, HeadScan* scan) const;
   static Status scan_batches(SegmentReader& reader, HeadScan* scan);
   static Status scan_later_commits(SegmentReader& reader, HeadScan* scan);
   Status find_chain();
-  Status apply(const ChainLink& link, SegmentReader& reader);
-  Status apply_frame(const SegmentInfo& segment, const Frame& frame, SegmentReader& reader);
-  Status apply_put(const SegmentInfo& segment, const Frame& frame, SegmentReader& reader);
+  Status replay_chain(uint32_t segments_at_once, ProgressMeter& meter);
+  std::future<SegmentReplayed> start_replay(const ChainLink& link, bool on_its_own,
+                                            ProgressMeter& meter);
+  Status finish_replay(const ChainLink& link, const SegmentReplayed& replayed);
 
   Directory& directory_;
-  RecoverySink& sink_;
-  DamagePlace* place_;
+  SegmentedSink& sink_;
+  DamagePlace damage_;  // the first that was met
   Survey survey_;
   const SegmentInfo* head_ = nullptr;  // nullptr: the log is empty
   std::unique_ptr<HeadScan> head_scan_;
@@ -69,58 +83,38 @@ class Recovery {
   RecoveryReport report_;
 };
 
-// A value that no memory here can hold is refused before its bytes are read. Allocating it would
-// not tell: the system may promise more than it has.
-Status admit(uint64_t value_size) {
-  if (value_size < kHugeValueBytes) return Status::kOk;
-  struct sysinfo machine;
-  if (::sysinfo(&machine) != 0) return Status::kOk;
-  const uint64_t bytes = (uint64_t{machine.totalram} + machine.totalswap) * machine.mem_unit;
-  if (value_size <= bytes) return Status::kOk;
-  return fail(Status::kMemory, "no memory for a value of {} bytes", value_size);
+Status Recovery::damaged(uint64_t segment_id, uint64_t offset, const char* kind) {
+  damage_ = {segment_id, offset, kind};
+  return fail_damaged(directory_.path(), damage_);
 }
 
-CommitInfo commit_info(const Frame& frame, uint64_t segment_id) {
-  const CommitPayload payload = decode_commit_payload(frame.value);
-  return {.first_epoch = payload.first_epoch,
-          .last_epoch = payload.last_epoch,
-          .durable_epoch = payload.durable_epoch,
-          .segment_id = segment_id,
-          .end = frame.offset + frame.bytes};
-}
-
-Status Recovery::damaged(uint64_t segment_id, uint64_t offset, const char* kind) const {
-  if (place_ != nullptr) *place_ = {segment_id, offset, kind};
-  return fail(Status::kCorrupt, "'{}/{}' is damaged at offset {}: {}", directory_.path(),
-              SegmentName(segment_id).text, offset, kind);
-}
-
-Status Recovery::missing(uint64_t segment_id) const {
-  if (place_ != nullptr) *place_ = {segment_id, 0, "the segment is missing"};
+Status Recovery::missing(uint64_t segment_id) {
+  damage_ = {segment_id, 0, "the segment is missing"};
   return fail(Status::kCorrupt, "'{}/{}' is missing", directory_.path(),
               SegmentName(segment_id).text);
 }
 
-Status Recovery::run(const Progress& progress) {
+Status Recovery::run(const Progress& progress, uint32_t segments_at_once) {
   if (Status status = survey_log(directory_, &survey_); status != Status::kOk) return status;
   if (Status status = check_headers(); status != Status::kOk) return status;
   // The newest segment is read twice.
   const uint64_t newest_bytes = survey_.segments.empty() ? 0 : survey_.segments.back().bytes;
   ProgressMeter meter(progress, survey_.bytes + newest_bytes);
-  SegmentReader reader(meter);
-  if (Status status = find_head(reader); status != Status::kOk) return status;
+  {
+    SegmentReader reader(meter);
+    if (Status status = find_head(reader); status != Status::kOk) return status;
+  }
   if (head_ != nullptr) {
     if (Status status = find_chain(); status != Status::kOk) return status;
     epoch_ = chain_.back().segment->header.first_epoch - 1;
+    sink_.begin(head_scan_->order.durable_epoch());
   }
-  for (auto link = chain_.rbegin(); link != chain_.rend(); ++link) {
-    if (Status status = apply(*link, reader); status != Status::kOk) return status;
-  }
+  if (Status status = replay_chain(segments_at_once, meter); status != Status::kOk) return status;
   return meter.finish();
 }
 
 // Also of segments that turn out to be of no use: bytes of another store must not be unlinked.
-Status Recovery::check_headers() const {
+Status Recovery::check_headers() {
   for (const SegmentInfo& segment : survey_.segments) {
     if (segment.state == SegmentState::kForeign) {
       return damaged(segment.id, 0, "the segment belongs to another store");
@@ -137,6 +131,7 @@ Status Recovery::check_headers() const {
 // one before it still counts. But what such a segment tells about its past is true.
 Status Recovery::find_head(SegmentReader& reader) {
   uint64_t claimed_epoch = 0;  // known to be durable once
+  DamagePlace broken;          // where the newest segment that should reach it ends
   const SegmentHeader* oldest = nullptr;
   for (auto segment = survey_.segments.rbegin(); segment != survey_.segments.rend(); ++segment) {
     if (segment->state == SegmentState::kTorn) continue;
@@ -145,21 +140,25 @@ Status Recovery::find_head(SegmentReader& reader) {
     }
     auto found = std::make_unique<HeadScan>(segment->header);
     if (Status status = scan(*segment, reader, found.get()); status != Status::kOk) return status;
+    const SegmentOrder& order = found->order;
     report_.frames_cut += found->frames_cut;
     report_.highest_epoch_seen = std::max(report_.highest_epoch_seen, found->highest_epoch);
     claimed_epoch =
         std::max({claimed_epoch, segment->header.first_epoch - 1, found->later_durable_epoch});
-    if (claimed_epoch > found->order.last_epoch()) {
-      return damaged(segment->id, found->stop, found->kind);
+    if (claimed_epoch > order.last_epoch() && broken.segment_id == 0) {
+      broken = {segment->id, found->stop, found->kind};
     }
     oldest = &segment->header;
     if (found->order.end() == 0) continue;
+    if (claimed_epoch > order.last_epoch()) break;
     head_ = &*segment;
     head_scan_ = std::move(found);
     return Status::kOk;
   }
+  if (claimed_epoch == 0) return Status::kOk;
+  if (broken.segment_id != 0) return damaged(broken.segment_id, broken.offset, broken.kind);
   // No segment holds anything. The oldest begins behind what all claim, so it says where that was.
-  return claimed_epoch == 0 ? Status::kOk : missing(oldest->previous_segment);
+  return missing(oldest->previous_segment);
 }
 
 Status Recovery::scan(const SegmentInfo& segment, SegmentReader& reader, HeadScan* scan) const {
@@ -182,7 +181,7 @@ Status Recovery::scan_batches(SegmentReader& reader, HeadScan* scan) {
     if (Status status = reader.next(&what, &frame); status != Status::kOk) return status;
     bool intact = what == Next::kFrame;
     if (intact && frame.value == nullptr) {
-      if (Status status = admit(frame.value_size); status != Status::kOk) return status;
+      if (Status status = admit_value(frame.value_size); status != Status::kOk) return status;
       const Status status = reader.read_value(frame, nullptr, &intact);
       if (status != Status::kOk) return status;
     }
@@ -239,68 +238,67 @@ Status Recovery::find_chain() {
   }
 }
 
-// Every byte up to the link's end was durable, or was found intact by the scan: nothing is cut
-// here.
-Status Recovery::apply(const ChainLink& link, SegmentReader& reader) {
-  const SegmentInfo& segment = *link.segment;
-  if (segment.header.first_epoch != epoch_ + 1) {
-    return damaged(segment.id, 0, "its epochs do not follow those before it");
+// Every byte up to a link's end was durable, or was found intact by the scan: nothing is cut here.
+Status Recovery::replay_chain(uint32_t segments_at_once, ProgressMeter& meter) {
+  std::deque<std::future<SegmentReplayed>> replays;  // of the links from `link` on
+  auto next = chain_.rbegin();
+  for (auto link = chain_.rbegin(); link != chain_.rend(); ++link) {
+    for (; next != chain_.rend() && replays.size() < segments_at_once; ++next) {
+      replays.push_back(start_replay(*next, segments_at_once > 1, meter));
+    }
+    bool waits = true;
+    while (waits) {
+      waits = replays.front().wait_for(kProgressPause) == std::future_status::timeout;
+      if (Status status = meter.report(); status != Status::kOk) return status;
+    }
+    const SegmentReplayed replayed = replays.front().get();
+    replays.pop_front();
+    if (Status status = finish_replay(*link, replayed); status != Status::kOk) {
+      meter.cancel();  // nobody waits for the others' results
+      return status;
+    }
   }
+  return Status::kOk;
+}
+
+// Without threads of their own, and where the system has no more of them, a link is replayed when
+// its result is asked for.
+std::future<SegmentReplayed> Recovery::start_replay(const ChainLink& link, bool on_its_own,
+                                                    ProgressMeter& meter) {
+  const SegmentReplay replay{.directory_path = directory_.path(),
+                             .store_id = survey_.store_id,
+                             .segment = *link.segment,
+                             .end = link.end,
+                             .meter = meter,
+                             .sink = sink_.begin_segment(link.segment->id)};
   std::unique_ptr<File> file;
-  if (Status status = open_segment(directory_, segment.id, &file); status != Status::kOk) {
-    return status;
+  const Status opened = open_segment(directory_, link.segment->id, &file);
+  const SignalsBlocked blocked;
+  const std::launch policy =
+      on_its_own ? std::launch::async | std::launch::deferred : std::launch::deferred;
+  if (opened == Status::kOk) {
+    return std::async(policy, [replay, file = std::move(file)]() mutable {
+      return replay_segment(replay, std::move(file));
+    });
   }
-  reader.open(std::move(file), FrameSeed(survey_.store_id, segment.id), kSegmentStart, link.end);
-  SegmentOrder order(segment.header);
-  while (true) {
-    Next what;
-    Frame frame;
-    if (Status status = reader.next(&what, &frame); status != Status::kOk) return status;
-    if (what == Next::kEnd) break;
-    const char* kind = what == Next::kBad ? reader.bad_kind() : order.refuse(frame);
-    if (kind != nullptr)
-      return damaged(segment.id, what == Next::kBad ? reader.offset() : frame.offset, kind);
-    if (Status status = apply_frame(segment, frame, reader); status != Status::kOk) return status;
+  std::promise<SegmentReplayed> failed;
+  failed.set_value({.status = opened, .text = last_error(), .damage = {}});
+  return failed.get_future();
+}
+
+Status Recovery::finish_replay(const ChainLink& link, const SegmentReplayed& replayed) {
+  if (link.segment->header.first_epoch != epoch_ + 1) {
+    return damaged(link.segment->id, 0, "its epochs do not follow those before it");
   }
-  if (order.end() != link.end) return damaged(segment.id, link.end, "the segment is cut off");
-  epoch_ = order.last_epoch();
+  if (replayed.status != Status::kOk) {
+    damage_ = replayed.damage;
+    set_last_error(replayed.text);
+    return replayed.status;
+  }
+  epoch_ = replayed.last_epoch;
+  report_.frames += replayed.frames;
   report_.log_bytes += link.end;
-  return Status::kOk;
-}
-
-Status Recovery::apply_frame(const SegmentInfo& segment, const Frame& frame,
-                             SegmentReader& reader) {
-  switch (frame.type) {
-    case FrameType::kPut:
-      ++report_.frames;
-      return apply_put(segment, frame, reader);
-    case FrameType::kRemove:
-      ++report_.frames;
-      return sink_.remove(frame.key);
-    case FrameType::kDrop:
-      ++report_.frames;
-      return sink_.drop(frame.key);
-    case FrameType::kCommit:
-      return sink_.commit(commit_info(frame, segment.id));
-    case FrameType::kPad:
-      break;
-  }
-  return Status::kOk;
-}
-
-Status Recovery::apply_put(const SegmentInfo& segment, const Frame& frame, SegmentReader& reader) {
-  void* value = nullptr;
-  Status status = admit(frame.value_size);
-  if (status == Status::kOk) status = sink_.put(frame.key, frame.value_size, &value);
-  if (status != Status::kOk) return status;
-  if (frame.value != nullptr) {
-    if (frame.value_size != 0) std::memcpy(value, frame.value, frame.value_size);
-    return Status::kOk;
-  }
-  bool intact;
-  const Status read = reader.read_value(frame, value, &intact);
-  if (read != Status::kOk || intact) return read;
-  return damaged(segment.id, reader.offset(), reader.bad_kind());
+  return sink_.end_segment();
 }
 
 RecoveryReport Recovery::report() const {
@@ -342,26 +340,46 @@ LogPosition Recovery::position() const {
   return position;
 }
 
-}  // namespace
-
-Status recover(Directory& directory, const Progress& progress, RecoverySink& sink,
-               LogPosition* position, RecoveryReport* report) try {
-  return recover_strictly(directory, progress, sink, position, report, nullptr);
-} catch (const std::bad_alloc&) {
-  return fail(Status::kMemory, "no memory to read the log of '{}'", directory.path());
-}
-
-Status recover_strictly(Directory& directory, const Progress& progress, RecoverySink& sink,
-                        LogPosition* position, RecoveryReport* report, DamagePlace* place) {
-  Recovery recovery(directory, sink, place);
-  const Status status = recovery.run(progress);
+Status run_recovery(Directory& directory, const Progress& progress, SegmentedSink& sink,
+                    uint32_t segments_at_once, LogPosition* position, RecoveryReport* report,
+                    DamagePlace* place) try {
+  Recovery recovery(directory, sink);
+  const Status status = recovery.run(progress, segments_at_once);
   // A live writer may have unlinked what was looked for, or begun what was looked at.
   if (status == Status::kCorrupt && recovery.directory_has_changed()) {
     return fail(Status::kNotFound, "'{}' changed while it was read", directory.path());
   }
   *position = recovery.position();
   *report = recovery.report();
+  *place = recovery.damage();
   return status;
+} catch (const std::bad_alloc&) {
+  return fail(Status::kMemory, "no memory to read the log of '{}'", directory.path());
+}
+
+}  // namespace
+
+Status fail_damaged(const std::string& directory_path, const DamagePlace& place) {
+  return fail(Status::kCorrupt, "'{}/{}' is damaged at offset {}: {}", directory_path,
+              SegmentName(place.segment_id).text, place.offset, place.kind);
+}
+
+Status recover(Directory& directory, const Progress& progress, SegmentedSink& sink,
+               uint32_t segments_at_once, LogPosition* position, RecoveryReport* report) {
+  DamagePlace place;
+  return run_recovery(directory, progress, sink, segments_at_once, position, report, &place);
+}
+
+Status recover(Directory& directory, const Progress& progress, RecoverySink& sink,
+               LogPosition* position, RecoveryReport* report, DamagePlace* place) {
+  InOrder in_order(sink);
+  return run_recovery(directory, progress, in_order, 1, position, report, place);
+}
+
+Status recover(Directory& directory, const Progress& progress, RecoverySink& sink,
+               LogPosition* position, RecoveryReport* report) {
+  DamagePlace place;
+  return recover(directory, progress, sink, position, report, &place);
 }
 
 }  // namespace dskvs

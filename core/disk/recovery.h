@@ -13,6 +13,7 @@
 #include "status.h"
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace dskvs {
@@ -40,6 +41,19 @@ class RecoverySink {
   virtual void discard() = 0;
 };
 
+// What takes the frames of several segments at once, each from a thread of its own.
+class SegmentedSink {
+ public:
+  virtual ~SegmentedSink() = default;
+  // Before all else: what is above this epoch was written, but may not be durable.
+  virtual void begin(uint64_t durable_epoch) = 0;
+  // What takes the next segment's frames, until its end_segment(). On the caller's thread, like
+  // that, and in the order of the log.
+  virtual RecoverySink& begin_segment(uint64_t segment_id) = 0;
+  // All earlier segments have taken effect, and now this one does, with what it committed.
+  virtual Status end_segment() = 0;
+};
+
 struct RecoveryReport {
   uint64_t recovered_epoch = 0;
   uint64_t highest_epoch_seen = 0;  // known to have been accepted; above recovered_epoch: lost
@@ -48,10 +62,25 @@ struct RecoveryReport {
   uint64_t frames = 0;              // handed over
 };
 
+struct DamagePlace {
+  uint64_t segment_id = 0;
+  uint64_t offset = 0;
+  const char* kind = "";
+};
+// kCorrupt, naming the place.
+Status fail_damaged(const std::string& directory_path, const DamagePlace& place);
+
+// Hands over the frames of one segment after another, on this thread.
 // Writes nothing. kNotFound: the directory changed meanwhile, as it does beside a live writer:
 // begin again, with an empty sink. kCorrupt and kVersion name file and offset. kIo, kMemory,
 // kCancelled.
 Status recover(Directory& directory, const Progress& progress, RecoverySink& sink,
                LogPosition* position, RecoveryReport* report);
+// Reads up to `segments_at_once`, on so many threads. progress is called on this one.
+Status recover(Directory& directory, const Progress& progress, SegmentedSink& sink,
+               uint32_t segments_at_once, LogPosition* position, RecoveryReport* report);
+// The first one, for those who also want to know which place it stumbled over: with kCorrupt.
+Status recover(Directory& directory, const Progress& progress, RecoverySink& sink,
+               LogPosition* position, RecoveryReport* report, DamagePlace* place);
 
 }  // namespace dskvs

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <thread>
 #include <utility>
 
 namespace dskvs {
@@ -10,10 +9,9 @@ namespace {
 
 constexpr size_t kBufferBytes = size_t{1} << 20;
 constexpr uint64_t kLargeFrameBytes = kBufferBytes / 4;  // from here on not buffered whole
-constexpr uint64_t kThreadBytes = uint64_t{4} << 20;  // below, a thread costs more than it brings
+constexpr uint64_t kHintBytes = uint64_t{8} << 20;
 
 static_assert(kLargeFrameBytes > kFrameHeaderBytes + kKeyBytesMax);
-static_assert(kLargeFrameBytes <= ReadAhead::kHeadroomBytes);
 
 bool key_fits_type(FrameType type, std::string_view key) {
   const size_t slash = key.find('/');
@@ -36,30 +34,19 @@ bool key_fits_type(FrameType type, std::string_view key) {
 SegmentReader::SegmentReader(ProgressMeter& meter) : meter_(meter) {}
 
 void SegmentReader::open(std::unique_ptr<File> file, FrameSeed seed, uint64_t begin, uint64_t end) {
-  read_alone();
   file_ = std::move(file);
   seed_ = seed;
-  offset_ = begin;
+  offset_ = hinted_ = begin;
   end_ = end;
+  position_ = filled_ = 0;
   grow_buffer(std::min<uint64_t>(kBufferBytes, end - begin));
-  const bool large = end > begin && end - begin >= kThreadBytes;
-  if (large && std::thread::hardware_concurrency() > 1) {
-    ahead_ = ReadAhead::start(*file_, begin, end);
-  }
 }
 
 void SegmentReader::grow_buffer(size_t bytes) {
-  if (bytes <= own_bytes_) return;
-  own_bytes_ = 0;
-  own_buffer_.reset(new std::byte[bytes]);
-  own_bytes_ = bytes;
-  buffer_ = own_buffer_.get();
-}
-
-void SegmentReader::read_alone() {
-  ahead_.reset();
-  buffer_ = own_buffer_.get();
-  position_ = filled_ = 0;
+  if (bytes <= buffer_bytes_) return;
+  buffer_bytes_ = 0;
+  buffer_.reset(new std::byte[bytes]);
+  buffer_bytes_ = bytes;
 }
 
 void SegmentReader::seek(uint64_t offset) {
@@ -67,46 +54,38 @@ void SegmentReader::seek(uint64_t offset) {
   if (offset >= offset_ && offset - offset_ <= buffered()) {
     position_ += offset - offset_;
   } else {
-    read_alone();  // what was read ahead is of no use
+    position_ = filled_ = 0;
   }
   offset_ = offset;
 }
 
 // Sees to it that `bytes` from offset_ on are in the buffer. REQUIRES: they are within end_.
 Status SegmentReader::fill(size_t bytes) {
-  while (buffered() < bytes) {
+  if (buffered() >= bytes) return Status::kOk;
+  std::memmove(buffer_.get(), buffer_.get() + position_, buffered());
+  filled_ = buffered();
+  position_ = 0;
+  while (filled_ < bytes) {
+    const uint64_t from = offset_ + filled_;
+    const size_t want = std::min<uint64_t>(buffer_bytes_ - filled_, end_ - from);
     size_t got = 0;
-    Status status = ahead_ == nullptr ? read_more(&got) : take_more(&got);
+    const Status status = read(buffer_.get() + filled_, from, want, &got);
     if (status != Status::kOk) return status;
-    if (got == 0) return fail(Status::kIo, "a segment became shorter while it was read");
-    status = meter_.add(got);
-    if (status != Status::kOk) return status;
+    filled_ += got;
   }
   return Status::kOk;
 }
 
-Status SegmentReader::read_more(size_t* got) {
-  std::memmove(buffer_, buffer_ + position_, buffered());
-  filled_ = buffered();
-  position_ = 0;
-  const uint64_t from = offset_ + filled_;
-  const size_t want = std::min<uint64_t>(own_bytes_ - filled_, end_ - from);
-  const Status status = file_->read(from, buffer_ + filled_, want, got);
-  if (status == Status::kOk) filled_ += *got;
-  return status;
-}
-
-// What is left of one slot goes in front of the next one's bytes.
-Status SegmentReader::take_more(size_t* got) {
-  std::byte* bytes;
-  const Status status = ahead_->next(&bytes, got);
+// Reads some bytes, at least one, while the system fetches those behind them.
+Status SegmentReader::read(void* to, uint64_t offset, size_t size, size_t* got) {
+  if (offset + size > hinted_) {
+    file_->start_reading(offset + size, std::min(kHintBytes, end_ - offset - size));
+    hinted_ = offset + size + kHintBytes / 2;
+  }
+  const Status status = file_->read(offset, to, size, got);
   if (status != Status::kOk) return status;
-  const size_t kept = buffered();
-  std::memcpy(bytes - kept, buffer_ + position_, kept);
-  buffer_ = bytes - kept;
-  position_ = 0;
-  filled_ = kept + *got;
-  return Status::kOk;
+  if (*got == 0) return fail(Status::kIo, "a segment became shorter while it was read");
+  return meter_.add(*got);
 }
 
 Status SegmentReader::bad(Next* what, const char* kind) {
@@ -130,7 +109,7 @@ Status SegmentReader::next(Next* what, Frame* frame) {
   if (Status status = fill(kFrameHeaderBytes); status != Status::kOk) return status;
   const uint64_t seed = seed_.at(offset_);
   FrameHeader header;
-  if (!decode_frame_header(buffer_ + position_, seed, &header)) {
+  if (!decode_frame_header(buffer_.get() + position_, seed, &header)) {
     return bad(what, "there is no frame header");
   }
   if (!fits(header)) return bad(what, "the frame is cut off");
@@ -140,7 +119,7 @@ Status SegmentReader::next(Next* what, Frame* frame) {
   const size_t needed = large ? kFrameHeaderBytes + header.key_size : bytes;
   if (Status status = fill(needed); status != Status::kOk) return status;
 
-  const std::byte* const at = buffer_ + position_;
+  const std::byte* const at = buffer_.get() + position_;
   if (!large) {
     const uint64_t hash = checksum(seed, at + kChecksumFrom, unpadded - kChecksumFrom);
     if (stored_checksum(hash) != header.checksum) return bad(what, "the frame's checksum is wrong");
@@ -168,34 +147,29 @@ Status SegmentReader::read_value(const Frame& frame, void* to, bool* intact) {
   *intact = false;
   const size_t head = kFrameHeaderBytes + frame.key.size();
   RunningChecksum hash(seed_.at(frame.offset));
-  hash.add(buffer_ + position_ + kChecksumFrom, head - kChecksumFrom);
+  hash.add(buffer_.get() + position_ + kChecksumFrom, head - kChecksumFrom);
   seek(offset_ + head);
   auto* out = static_cast<std::byte*>(to);
   for (uint64_t left = frame.value_size; left != 0;) {
     size_t size;
-    if (buffered() != 0 || out == nullptr || ahead_ != nullptr) {
+    if (buffered() != 0 || out == nullptr) {
       if (Status status = fill(1); status != Status::kOk) return status;
       size = std::min<uint64_t>(left, buffered());
-      hash.add(buffer_ + position_, size);
-      if (out != nullptr) std::memcpy(out, buffer_ + position_, size);
-      seek(offset_ + size);
+      hash.add(buffer_.get() + position_, size);
+      if (out != nullptr) std::memcpy(out, buffer_.get() + position_, size);
     } else {
-      size = std::min<uint64_t>(left, kBufferBytes);
-      size_t got = 0;
-      Status status = file_->read(offset_, out, size, &got);
-      if (status == Status::kOk) status = meter_.add(got);
+      const Status status = read(out, offset_, std::min<uint64_t>(left, kBufferBytes), &size);
       if (status != Status::kOk) return status;
-      if (got != size) return fail(Status::kIo, "a segment became shorter while it was read");
       hash.add(out, size);
-      seek(offset_ + size);
     }
+    seek(offset_ + size);
     if (out != nullptr) out += size;
     left -= size;
   }
   const size_t padding = frame.offset + frame.bytes - offset_;
   if (Status status = fill(padding); status != Status::kOk) return status;
   const bool right = stored_checksum(hash.value()) == frame.checksum;
-  *intact = right && all_zero(buffer_ + position_, padding);
+  *intact = right && all_zero(buffer_.get() + position_, padding);
   if (*intact) {
     seek(offset_ + padding);
   } else {
@@ -217,7 +191,7 @@ Status SegmentReader::find_header(bool commits_only) {
       if (Status status = fill(kFrameHeaderBytes); status != Status::kOk) return status;
     }
     FrameHeader header;
-    const bool found = decode_frame_header(buffer_ + position_, seed_.at(offset_), &header) &&
+    const bool found = decode_frame_header(buffer_.get() + position_, seed_.at(offset_), &header) &&
                        (!commits_only || header.type == FrameType::kCommit) && fits(header);
     if (found) return Status::kOk;
     position_ += 8;

@@ -4,7 +4,6 @@
 #include "checksum.h"
 #include "disk/file.h"
 #include "disk/progress.h"
-#include "disk/read_ahead.h"
 #include "disk/segment_format.h"
 #include "status.h"
 
@@ -57,9 +56,7 @@ class SegmentReader {
 
  private:
   Status fill(size_t bytes);
-  Status read_more(size_t* got);
-  Status take_more(size_t* got);
-  void read_alone();
+  Status read(void* to, uint64_t offset, size_t size, size_t* got);
   void grow_buffer(size_t bytes);
   Status bad(Next* what, const char* kind);
   bool fits(const FrameHeader& header) const;
@@ -68,15 +65,14 @@ class SegmentReader {
 
   ProgressMeter& meter_;
   std::unique_ptr<File> file_;
-  std::unique_ptr<std::byte[]> own_buffer_;
-  std::unique_ptr<ReadAhead> ahead_;  // large segments are read by it, into its buffers
-  size_t own_bytes_ = 0;              // a whole small segment, or kBufferBytes
-  std::byte* buffer_ = nullptr;
-  size_t position_ = 0;  // in the buffer: the byte at offset_
+  std::unique_ptr<std::byte[]> buffer_;
+  size_t buffer_bytes_ = 0;  // a whole small segment, or kBufferBytes
+  size_t position_ = 0;      // in the buffer: the byte at offset_
   size_t filled_ = 0;
   FrameSeed seed_;
   uint64_t offset_ = 0;
   uint64_t end_ = 0;
+  uint64_t hinted_ = 0;  // up to here the system was asked to read ahead
   const char* bad_kind_ = "";
 };
 

@@ -1,7 +1,7 @@
 #include "disk/verify.h"
 
 #include "disk/damage_walk.h"
-#include "disk/recover_strictly.h"
+#include "disk/recovery.h"
 
 #include <algorithm>
 #include <memory>
@@ -80,7 +80,7 @@ Status verify(Directory& directory, const Progress& progress, std::vector<Damage
   LogPosition position;
   RecoveryReport report;
   DamagePlace place;
-  Status status = recover_strictly(directory, progress, sink, &position, &report, &place);
+  Status status = recover(directory, progress, sink, &position, &report, &place);
   if (status != Status::kCorrupt) return status;
   status = list_damage(directory, progress, damage);
   const bool listed = std::any_of(damage->begin(), damage->end(), [&](const Damage& found) {

@@ -81,6 +81,13 @@ class Table {
   // nullptr: not there. In a ReadSection, during which the node stays readable.
   [[nodiscard]] Node* find(uint64_t hash, std::string_view key) const noexcept;
 
+  // Fetches into the cache where find() and update() will look first. In a ReadSection.
+  void prefetch(uint64_t hash) const noexcept {
+    PartLink link = link_of(hash);
+    if (link.part() == nullptr) return;
+    __builtin_prefetch(&link.part()->slot(static_cast<uint32_t>(hash) & link.slots_mask()), 1);
+  }
+
   // Calls `change(Node* current, Node** next)` under the lock of the part where `key` belongs;
   // `current` is nullptr when the key is not there, `*next` is preset to `current`. When it returns
   // kOk, `*next` takes the place: another node with an equal key, or nullptr to erase. Otherwise

@@ -49,6 +49,8 @@ std::string Statistics::text() const {
 
 namespace {
 
+constexpr int kStepsToHealMax = 8;
+
 class ModelSink : public RecoverySink {
  public:
   Status put(std::string_view key, uint64_t value_size, void** value) override {
@@ -183,7 +185,7 @@ class Process : public SimObserver {
       if (broken_) return;
     }
     look();
-    if (faulty_ || subject_->marks().failing) heal();
+    if (faulted_) heal();
     settle();
   }
 
@@ -265,7 +267,7 @@ class Process : public SimObserver {
         reopen();
         break;
       case Verb::kFault:
-        faulty_ = true;
+        faulty_ = faulted_ = true;
         files_.set_fault({files_.calls() + operation.key,
                           kSimErrors[operation.value_seed % kSticky],
                           operation.value_seed >= kSticky});
@@ -290,23 +292,34 @@ class Process : public SimObserver {
       floors_.written = std::max(floors_.written, floors_.durable);
     }
     subject_ = std::make_unique<Subject>(files_);
+    faulted_ = faulty_;
     if (options_.crash_everywhere) look();
     open();
   }
 
   void call(const Operation& operation) {
     const bool changes = history_.changes(operation);
-    // An error stays until it is healed, which is the persister's next step, not the disk's.
-    const bool failing = faulty_ || subject_->marks().failing;
-    const Status status = subject_->apply(operation);
     const bool disk = operation.verb == Verb::kSync || operation.verb == Verb::kCompact;
-    const bool excused = disk ? failing : !changes && status == Status::kNotFound;
+    const Status status = disk ? apply_to_disk(operation) : subject_->apply(operation);
+    const bool excused = disk ? faulty_ : !changes && status == Status::kNotFound;
     if (status != Status::kOk && !excused) must(status, "call");
     if (operation.verb == Verb::kSync && status == Status::kOk &&
         subject_->marks().durable < newest_returned()) {
       violation("sync returned too early");
     }
     if (changes) accept(operation);
+  }
+
+  // An error stays until it is healed, which is the persister's next step, not the disk's; and what
+  // failed before the disk was well may be learnt only now.
+  Status apply_to_disk(const Operation& operation) {
+    Status status = subject_->apply(operation);
+    const bool heals = faulted_ && !faulty_;
+    for (int steps = 0; status != Status::kOk && heals && steps < kStepsToHealMax; ++steps) {
+      subject_->step();
+      status = subject_->apply(operation);
+    }
+    return status;
   }
 
   void accept(const Operation& operation) {
@@ -358,7 +371,7 @@ class Process : public SimObserver {
   // At rest all is durable, and nothing is dirty.
   void settle() {
     serving_ = false;
-    must(subject_->apply({Verb::kSync}), "sync");
+    must(apply_to_disk({Verb::kSync}), "sync");
     take_marks();
     if (floors_.durable < history_.newest_epoch()) violation("sync returned too early");
     look();
@@ -457,7 +470,8 @@ class Process : public SimObserver {
   std::unordered_map<uint64_t, uint64_t> seen_;  // state to the epoch that it recovers
   uint64_t gone_on_ = 0;
   uint64_t highest_accepted_;
-  bool faulty_ = false;
+  bool faulty_ = false;   // calls fail now
+  bool faulted_ = false;  // some did since the store was opened
   bool serving_ = false;  // other threads may call
   static constexpr uint64_t kInterleavedMax = 12;
   uint64_t interleaved_ = 0;

@@ -129,8 +129,7 @@ Marks Subject::marks() const {
           .written = stats.written_epoch,
           .durable = stats.durable_epoch,
           .recovered = stats.recovered_epoch,
-          .lost = stats.lost_epochs,
-          .failing = stats.last_error != 0};
+          .lost = stats.lost_epochs};
 }
 
 Model Subject::contents() const {

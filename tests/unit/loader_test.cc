@@ -1,0 +1,249 @@
+// Goal: a log whose segments are read several at once becomes the same store as one that is read
+// frame by frame, and fails with the same words.
+// Method: random sessions write logs of many small segments on the simulated disk: overwrites,
+// removals and drops across segments, values from nothing to more than a read buffer, a tail that
+// is not durable. Each is recovered in order into a std::map, and by the Loader, one to eight
+// segments at once; and again with every segment damaged, missing or unreadable in turn.
+#include "loader.h"
+
+#include "environment.h"
+#include "memory/graveyard.h"
+#include "memory/sweep.h"
+#include "support/log_disk.h"
+#include "support/seed.h"
+
+#include <memory>
+#include <random>
+#include <set>
+#include <thread>
+
+namespace dskvs::test {
+namespace {
+
+constexpr uint64_t kSegmentBytes = 12'000;
+
+struct Loaded {
+  Status status = Status::kOk;
+  std::string text;
+  Contents contents;
+  std::map<std::string, uint32_t> homes;
+  std::set<std::string> removed;  // above the durable epoch, and not put again
+  bool unsettled = false;
+  Totals totals;
+  LogPosition position;
+  RecoveryReport report;
+};
+
+// As a store does it.
+Loaded load(Directory& directory, uint32_t segments_at_once, const Progress& progress = {}) {
+  REQUIRE(reclaimer::register_thread());
+  REQUIRE(reclaimer::prepare_to_retire());
+  TableFigures figures;
+  Catalog catalog(figures);
+  Loaded loaded;
+  {
+    Loader loader(catalog, figures);
+    loaded.status =
+        recover(directory, progress, loader, segments_at_once, &loaded.position, &loaded.report);
+    if (loaded.status == Status::kOk) {
+      auto epochs =
+          std::make_unique<Epochs>(steady_clock(), loaded.position.recovered_epoch + 1, 0);
+      Unsettled unsettled;
+      REQUIRE(loader.finish(*epochs, &unsettled) == Status::kOk);
+      loaded.unsettled = unsettled.any;
+      loaded.totals = epochs->totals();
+      Sweep sweep;
+      for (sweep.begin(); sweep.active();) {
+        (void)sweep.advance(catalog, [&](Collection& collection, Entry* entry) {
+          std::string key = std::string(collection.key()) + "/" + std::string(entry->key());
+          loaded.contents[key] = {entry->value(), entry->value_size()};
+          loaded.homes[key] = entry->home();
+          return Status::kOk;
+        });
+      }
+      RetainedRemovals removals(*epochs);
+      Graveyard graveyard;
+      for (DirtyChunk* chunk = unsettled.removals; chunk != nullptr;) {
+        DirtyChunk* next = chunk->next;
+        for (uint32_t i = 0; i < chunk->count; i++) {
+          const DirtyRecord& record = chunk->records[i];
+          const Entry* entry = DirtyRecord::entry(record.word.load());
+          loaded.removed.insert(std::string(record.collection->key()) + "/" +
+                                std::string(entry->key()));
+        }
+        removals.add(chunk);
+        chunk = next;
+      }
+      graveyard.add(epochs->take_ended(kNeverEnded - 1));
+      removals.release();
+    } else {
+      loaded.text = last_error();
+    }
+  }
+  reclaimer::reclaim_all();
+  clear_catalog(catalog);
+  return loaded;
+}
+
+std::string random_value(std::mt19937_64& random) {
+  static constexpr size_t kSizes[] = {0, 1, 100, 511, 4096, 9000, 300'000, 1'300'000};
+  const uint64_t choice = random() % 100;
+  const size_t size = choice < 90 ? random() % 600 : kSizes[random() % std::size(kSizes)];
+  std::string value(size, static_cast<char>(random()));
+  for (size_t i = 0; i < size; i += 64) value[i] = static_cast<char>(random());
+  return value;
+}
+
+Operation random_operation(std::mt19937_64& random) {
+  const std::string collection(1, static_cast<char>('a' + random() % 5));
+  const std::string key = collection + "/" + std::to_string(random() % 40);
+  const uint64_t choice = random() % 100;
+  if (choice < 75) return {FrameType::kPut, key, random_value(random)};
+  if (choice < 97) return {FrameType::kRemove, key, {}};
+  return {FrameType::kDrop, collection, {}};
+}
+
+// A log of some dozen segments, the last epochs of which may not be durable.
+void write_log(SimFileSystem& files, std::mt19937_64& random) {
+  const auto directory = open_locked(files, kLogPath);
+  LogClient client(*directory, kSegmentBytes);
+  REQUIRE(client.recovered.status == Status::kOk);
+  for (uint64_t epochs = 20 + random() % 120; epochs != 0; epochs--) {
+    std::vector<Operation> operations;
+    for (uint64_t n = 1 + random() % 12; n != 0; n--)
+      operations.push_back(random_operation(random));
+    client.accept(std::move(operations));
+    REQUIRE(client.write() == Status::kOk);
+    if (random() % 8 == 0) REQUIRE(client.writer->sync() == Status::kOk);
+  }
+}
+
+// Where each key's newest put stands, as far as it is durable.
+std::map<std::string, uint64_t> last_epochs(const std::vector<Batch>& batches) {
+  std::map<std::string, uint64_t> epochs;
+  for (const Batch& batch : batches) {
+    for (const Operation& operation : batch.operations) epochs[operation.key] = batch.last_epoch;
+  }
+  return epochs;
+}
+
+void require_same(const Recovered& in_order, const Loaded& loaded) {
+  REQUIRE(loaded.status == in_order.status);
+  if (in_order.status != Status::kOk) return;
+  REQUIRE(loaded.contents == in_order.contents);
+  REQUIRE(loaded.position.recovered_epoch == in_order.position.recovered_epoch);
+  REQUIRE(loaded.position.durable_epoch == in_order.position.durable_epoch);
+  REQUIRE(loaded.report.frames == in_order.report.frames);
+  REQUIRE(loaded.report.log_bytes == in_order.report.log_bytes);
+
+  const uint64_t durable = in_order.position.durable_epoch;
+  REQUIRE(loaded.unsettled == (in_order.position.recovered_epoch > durable));
+  int64_t key_bytes = 0;
+  int64_t value_bytes = 0;
+  const auto epochs = last_epochs(in_order.batches);
+  for (const auto& [key, value] : loaded.contents) {
+    key_bytes += static_cast<int64_t>(key.size());
+    value_bytes += static_cast<int64_t>(value.size());
+    REQUIRE((loaded.homes.at(key) == Entry::kNowhere) == (epochs.at(key) > durable));
+  }
+  REQUIRE(loaded.totals.entries == static_cast<int64_t>(loaded.contents.size()));
+  REQUIRE(loaded.totals.key_bytes == key_bytes);
+  REQUIRE(loaded.totals.value_bytes == value_bytes);
+
+  std::set<std::string> removed;
+  for (const Batch& batch : in_order.batches) {
+    if (batch.last_epoch <= durable) continue;
+    for (const Operation& operation : batch.operations) {
+      if (operation.type == FrameType::kRemove) removed.insert(operation.key);
+    }
+  }
+  REQUIRE(loaded.removed == removed);
+}
+
+}  // namespace
+
+TEST_CASE("segments read at once become what they are one by one") {
+  std::mt19937_64 random(announce_seed("loader_test"));
+  const uint64_t all_rounds = rounds("DSKVS_LOADER_ROUNDS", 12);
+  uint64_t segments = 0;
+  for (uint64_t round = 0; round < all_rounds; round++) {
+    SimFileSystem files;
+    for (uint64_t sessions = 1 + random() % 3; sessions != 0; sessions--) write_log(files, random);
+    const auto directory = open_read_only(files);
+    const Recovered in_order = recover_all(*directory);
+    INFO(last_error());
+    REQUIRE(in_order.status == Status::kOk);
+    segments += in_order.position.chain.size();
+    for (uint32_t segments_at_once : {1u, 2u, 3u, 8u}) {
+      require_same(in_order, load(*directory, segments_at_once));
+    }
+  }
+  REQUIRE(segments > 5 * all_rounds);
+}
+
+TEST_CASE("segments read at once fail as they do one by one") {
+  std::mt19937_64 random(announce_seed("loader_test, damage"));
+  SimFileSystem files;
+  Recovered intact;
+  while (intact.position.chain.size() <= 5) {
+    write_log(files, random);
+    intact = recover_all(*open_read_only(files));
+  }
+  for (const SegmentFile& segment : intact.position.chain) {
+    for (int kind = 0; kind < 3; kind++) {
+      SimDisk disk = files.disk();
+      std::vector<uint8_t> bytes = disk.read_file(path_of(segment.id));
+      if (kind == 0) bytes[kSegmentStart + random() % (bytes.size() - kSegmentStart)] ^= 4;
+      if (kind == 1) bytes.resize(bytes.size() / 2);
+      disk.remove_file(path_of(segment.id));
+      if (kind != 2) disk.plant_file(path_of(segment.id), bytes);
+      SimFileSystem damaged(disk);
+      const auto directory = open_read_only(damaged);
+      const Recovered in_order = recover_all(*directory);
+      const std::string text = last_error();
+      const Loaded loaded = load(*directory, 4);
+      INFO("segment " << segment.id << ", damage " << kind << ": " << text);
+      require_same(in_order, loaded);
+      if (in_order.status != Status::kOk) REQUIRE(loaded.text == text);
+    }
+  }
+}
+
+TEST_CASE("a progress callback is called on the opening thread, and cancels") {
+  std::mt19937_64 random(announce_seed("loader_test, progress"));
+  SimFileSystem files;
+  {
+    const auto directory = open_locked(files, kLogPath);
+    LogClient client(*directory, kSegmentBytes);
+    for (int i = 0; i < 60; i++) {
+      client.put("a/" + std::to_string(i), std::string(1'000'000, static_cast<char>(random())));
+      REQUIRE(client.write_and_sync() == Status::kOk);
+    }
+  }
+  struct Calls {
+    std::thread::id thread = std::this_thread::get_id();
+    bool elsewhere = false;
+    uint64_t calls = 0;
+    uint64_t cancel_at = UINT64_MAX;
+    static int32_t call(void* context, uint64_t, uint64_t) {
+      auto& self = *static_cast<Calls*>(context);
+      if (std::this_thread::get_id() != self.thread) self.elsewhere = true;
+      return ++self.calls >= self.cancel_at ? 1 : 0;
+    }
+  };
+  const auto directory = open_read_only(files);
+  Calls all;
+  REQUIRE(load(*directory, 3, {Calls::call, &all}).status == Status::kOk);
+  REQUIRE(all.calls >= 2);
+  REQUIRE_FALSE(all.elsewhere);
+  for (uint64_t at = 1; at < all.calls; at++) {
+    Calls some;
+    some.cancel_at = at;
+    const Loaded loaded = load(*directory, 3, {Calls::call, &some});
+    REQUIRE(loaded.status == Status::kCancelled);
+    REQUIRE(loaded.text == "cancelled by the progress callback");
+    REQUIRE(some.calls == at);
+  }
+}
+
+}  // namespace dskvs::test
