@@ -54,24 +54,24 @@ Status fail(Status status, fmt::format_string<Args...> format, Args&&... args) n
   return status;
 }
 
-// A failure and its text, kept while what is undone because of it may fail and explain in its turn.
+// A status and, if it is a failure, its text: kept for another thread, or while what is undone
+// because of it may fail and explain in its turn.
 class KeptFailure {
  public:
+  KeptFailure() = default;
   explicit KeptFailure(Status status) noexcept : status_(status) {
-    std::strcpy(text_, last_error());  // which has the same limit
+    if (status != Status::kOk) std::strcpy(text_, last_error());  // which has the same limit
   }
-  KeptFailure(const KeptFailure&) = delete;
-  KeptFailure& operator=(const KeptFailure&) = delete;
 
   const char* text() const noexcept { return text_; }
   Status again() const noexcept {
-    set_last_error(text_);
+    if (status_ != Status::kOk) set_last_error(text_);
     return status_;
   }
 
  private:
-  Status status_;
-  char text_[kErrorTextSizeMax + 1];
+  Status status_ = Status::kOk;
+  char text_[kErrorTextSizeMax + 1] = "";
 };
 
 }  // namespace dskvs

@@ -2,8 +2,6 @@
 
 #include "signals_blocked.h"
 
-#include <cstring>
-
 namespace dskvs {
 
 Worker::~Worker() {
@@ -24,7 +22,7 @@ void Worker::start(Job job) noexcept {
 
 Status Worker::wait() noexcept {
   state_.wait(State::kWanted, std::memory_order_acquire);
-  return result_ == Status::kOk ? Status::kOk : fail(result_, "{}", error_.data());
+  return result_.again();
 }
 
 bool Worker::start_thread() noexcept try {
@@ -52,11 +50,10 @@ void Worker::run() noexcept {
 
 void Worker::work() noexcept {
   try {
-    result_ = job_();
+    result_ = KeptFailure(job_());
   } catch (...) {
-    result_ = fail(Status::kMemory, "no memory for a call to the disk");
+    result_ = KeptFailure(fail(Status::kMemory, "no memory for a call to the disk"));
   }
-  if (result_ != Status::kOk) std::strncpy(error_.data(), last_error(), kErrorTextSizeMax);
 }
 
 }  // namespace dskvs

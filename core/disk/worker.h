@@ -12,7 +12,6 @@
 
 #include "status.h"
 
-#include <array>
 #include <atomic>
 #include <functional>
 #include <thread>
@@ -53,8 +52,7 @@ class Worker {
   std::atomic<State> state_{State::kEnded};
   bool looked_ = false;
   Job job_;
-  Status result_ = Status::kOk;
-  std::array<char, kErrorTextSizeMax + 1> error_{};
+  KeptFailure result_;
   std::thread thread_;
 };
 
