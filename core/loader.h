@@ -3,7 +3,6 @@
 
 #include "disk/recovery.h"
 #include "memory/epoch.h"
-#include "persister.h"
 
 #include <deque>
 #include <vector>

@@ -287,17 +287,17 @@ Status Store::wait(uint64_t mark, Level level, uint64_t timeout_ms) noexcept {
                 epochs_->newest_change());
   }
   if (options_.read_only) return Status::kOk;
-  return persister_->wait(mark, level, timeout_ms);
+  return persister_->reception().wait(mark, level, timeout_ms);
 }
 
 Status Store::sync(uint64_t timeout_ms) noexcept {
   if (options_.read_only) return Status::kOk;
-  return persister_->sync(epochs_->newest_change(), timeout_ms);
+  return persister_->reception().sync(mark(), timeout_ms);
 }
 
 Status Store::compact() noexcept {
-  if (options_.read_only) return fail(Status::kReadOnly, "the store was opened with read_only");
-  return persister_->compact();
+  Status status = check_writable();
+  return status == Status::kOk ? persister_->reception().compact() : status;
 }
 
 Status Store::backup(const char* path) {
@@ -315,16 +315,17 @@ Status Store::backup(const char* path) {
 
 Status Store::copy_log(Directory& target) {
   std::vector<SegmentFile> segments;
-  Status status = persister_->begin_snapshot(&segments);
+  Status status = persister_->start();
+  if (status == Status::kOk) status = persister_->reception().begin_snapshot(&segments);
   if (status != Status::kOk) return status;
   status = copy_segments(*directory_, target, segments, {});
-  persister_->end_snapshot();
+  persister_->reception().end_snapshot();
   return status;
 }
 
 void Store::stats(dskvs_stats_t* stats) noexcept {
   Totals totals = epochs_->totals();
-  PersisterFigures figures = persister_->figures();
+  PersisterFigures figures = persister_->reception().figures();
   uint64_t now = environment_.clock.now_us();
   auto age = [now](uint64_t since) { return since == 0 || since > now ? 0 : now - since; };
   uint64_t unwritten = figures.unwritten_since_us;
@@ -351,7 +352,7 @@ void Store::stats(dskvs_stats_t* stats) noexcept {
   stats->recovered_epoch = report_.recovered_epoch;
   stats->lost_epochs = report_.highest_epoch_seen - report_.recovered_epoch;
   stats->frames_cut = report_.frames_cut;
-  stats->live_bytes = persister_->live_bytes();
+  stats->live_bytes = live_log_bytes(totals);
   stats->bytes_accepted = static_cast<uint64_t>(totals.bytes_accepted);
   stats->bytes_cleaned = figures.bytes_cleaned;
   stats->heals = figures.heals;
@@ -360,7 +361,7 @@ void Store::stats(dskvs_stats_t* stats) noexcept {
 // ---- Close.
 
 void Store::begin_close() noexcept {
-  persister_->begin_close();
+  persister_->reception().begin_close();
   while (pins_.load(std::memory_order_acquire) != 0) {
     timespec pause{0, 100'000};
     nanosleep(&pause, nullptr);

@@ -6,7 +6,7 @@
 #include "key.h"
 #include "memory/epoch.h"
 #include "options.h"
-#include "persister.h"
+#include "persister/persister.h"
 
 #include <memory>
 #include <optional>
@@ -67,7 +67,7 @@ class Store {
   [[nodiscard]] uint64_t count(std::string_view collection) noexcept;
   [[nodiscard]] uint64_t count() const noexcept;
 
-  [[nodiscard]] bool has_room() const noexcept { return !persister_ || persister_->has_room(); }
+  [[nodiscard]] bool has_room() const noexcept { return persister_->reception().has_room(); }
   [[nodiscard]] uint64_t mark() const noexcept { return epochs_->newest_change(); }
   void stats(dskvs_stats_t* stats) noexcept;
 
@@ -76,7 +76,7 @@ class Store {
   // ---- With a pin.
 
   void unpin() noexcept { pins_.fetch_sub(1, std::memory_order_release); }
-  Status wait_for_room() noexcept { return persister_->wait_for_room(); }
+  Status wait_for_room() noexcept { return persister_->reception().wait_for_room(); }
   Status wait(uint64_t mark, Level level, uint64_t timeout_ms) noexcept;
   Status sync(uint64_t timeout_ms) noexcept;
   Status compact() noexcept;
@@ -101,7 +101,7 @@ class Store {
   uint64_t table_bytes() const noexcept;
   Status charge(const Entry* entry, const Entry* old) noexcept;
   void wake_if(bool first) noexcept {
-    if (first) persister_->wake();
+    if (first) persister_->reception().wake();
   }
 
   const Environment environment_;
@@ -113,7 +113,7 @@ class Store {
   TableFigures collection_figures_;
   Catalog catalog_;
   std::optional<Epochs> epochs_;
-  std::optional<Persister> persister_;  // none in a read-only store
+  std::optional<Persister> persister_;  // does nothing in a read-only store
 
   // Bytes of entries, kept exactly while there is a limit: totals() would be a sum over lanes.
   std::atomic<int64_t> charged_bytes_{0};

@@ -77,6 +77,13 @@ struct SealedEpoch {
   DirtyChunk* chunks = nullptr;  // through next
 };
 
+// What recovery found above the durable epoch. The puts among it are in the tables, with
+// Entry::kNowhere as their home; dropped collections are in the Epochs' list of the ended.
+struct Unsettled {
+  bool any = false;                // there are such epochs
+  DirtyChunk* removals = nullptr;  // tombstones, through next
+};
+
 class Epochs {
  public:
   // The first epoch is `first_open`.

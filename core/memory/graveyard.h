@@ -61,10 +61,11 @@ class RetainedRemovals {
   explicit RetainedRemovals(Epochs& epochs) noexcept : epochs_(epochs) {}
   RetainedRemovals(const RetainedRemovals&) = delete;
   RetainedRemovals& operator=(const RetainedRemovals&) = delete;
-  ~RetainedRemovals() { release(); }
+  ~RetainedRemovals() { release_up_to(kNeverEnded); }
 
-  // Takes the chunk, and its records that are not void: tombstones, all of them.
-  void add(DirtyChunk* chunk) noexcept {
+  // Takes the chunk, and its records that are not void: tombstones, all of them, of epochs up to
+  // `epoch`.
+  void add(DirtyChunk* chunk, uint64_t epoch) noexcept {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < chunk->count; i++) {
       DirtyRecord& record = chunk->records[i];
@@ -74,6 +75,7 @@ class RetainedRemovals {
       DirtyRecord& place = room ? last_->records[last_->count++] : chunk->records[kept++];
       place.collection = record.collection;
       place.word.store(word, std::memory_order_relaxed);
+      newest_epoch_ = epoch;
     }
     chunk->count = kept;
     if (kept == 0) {
@@ -86,7 +88,9 @@ class RetainedRemovals {
     last_ = chunk;
   }
 
-  void release() noexcept {
+  // Gives all back, once the newest of them is among these epochs.
+  void release_up_to(uint64_t epoch) noexcept {
+    if (epoch < newest_epoch_) return;
     while (first_ != nullptr) {
       DirtyChunk* next = first_->next;
       for (uint32_t i = 0; i < first_->count; i++) {
@@ -105,6 +109,7 @@ class RetainedRemovals {
   Epochs& epochs_;
   DirtyChunk* first_ = nullptr;
   DirtyChunk* last_ = nullptr;
+  uint64_t newest_epoch_ = 0;  // of the removals
 };
 
 }  // namespace dskvs

@@ -1,0 +1,154 @@
+#include "persister/epoch_writer.h"
+
+#include <utility>
+
+namespace dskvs {
+namespace {
+
+constexpr uint32_t kEmptyPartsAtOnce = 32;
+
+}  // namespace
+
+EpochWriter::EpochWriter(Catalog& catalog, Epochs& epochs, LogWriter& log,
+                         DirtyChunk* removals) noexcept
+    : catalog_(catalog), epochs_(epochs), log_(log), retained_(epochs) {
+  while (removals != nullptr) {
+    DirtyChunk* next = removals->next;
+    retained_.add(removals, log_.written_epoch());
+    removals = next;
+  }
+}
+
+Status EpochWriter::write(const SealedEpoch& sealed, bool healing, uint64_t cleaned_through) {
+  graveyard_.add(epochs_.take_ended(sealed.epoch));
+  Status status = log_.begin(sealed.epoch);
+  if (status != Status::kOk) return status;
+  status = write_drops(log_.batch_first_epoch() - 1);
+  // What was removed above the durable epoch, in batches that failed among others.
+  if (status == Status::kOk && healing) status = write_tombstones(retained_.first(), 0);
+  if (status == Status::kOk) status = write_tombstones(sealed.chunks, sealed.epoch);
+  if (status == Status::kOk) status = write_puts(sealed.chunks, sealed.epoch);
+  if (status != Status::kOk) return status;
+  return log_.commit(cleaned_through == 0 ? 0 : first_segment_behind(cleaned_through));
+}
+
+Status EpochWriter::write_drops(uint64_t above_epoch) {
+  for (const Collection* c = graveyard_.first(); c != nullptr; c = c->next_ended) {
+    uint64_t dropped = c->dropped_epoch.load(std::memory_order_relaxed);
+    if (dropped == kNeverEnded || dropped <= above_epoch) continue;
+    Status status = log_.drop(c->key());
+    if (status != Status::kOk) return status;
+  }
+  return Status::kOk;
+}
+
+// Records of an epoch that drops their collection are void: the drop stands in front of them, and
+// what was put after it belongs to a new collection of that name.
+Status EpochWriter::write_tombstones(const DirtyChunk* chunks, uint64_t epoch) {
+  for (const DirtyChunk* chunk = chunks; chunk != nullptr; chunk = chunk->next) {
+    for (uint32_t i = 0; i < chunk->count; i++) {
+      const DirtyRecord& record = chunk->records[i];
+      uintptr_t word = record.word.load(std::memory_order_relaxed);
+      if ((word & DirtyRecord::kTombstone) == 0) continue;
+      const Collection& collection = *record.collection;
+      if (collection.dropped_epoch.load(std::memory_order_relaxed) <= epoch) continue;
+      Status status = log_.remove(collection.key(), DirtyRecord::entry(word)->key());
+      if (status != Status::kOk) return status;
+    }
+  }
+  return Status::kOk;
+}
+
+Status EpochWriter::write_puts(const DirtyChunk* chunks, uint64_t epoch) {
+  constexpr uint32_t kAhead = 8;
+  for (const DirtyChunk* chunk = chunks; chunk != nullptr; chunk = chunk->next) {
+    for (uint32_t i = 0; i < chunk->count; i++) {
+      if (i + kAhead < chunk->count) {
+        const DirtyRecord& later = chunk->records[i + kAhead];
+        __builtin_prefetch(DirtyRecord::entry(later.word.load(std::memory_order_relaxed)));
+      }
+      const DirtyRecord& record = chunk->records[i];
+      uintptr_t word = record.word.load(std::memory_order_relaxed);
+      if (word == 0 || (word & DirtyRecord::kTombstone) != 0) continue;
+      const Collection& collection = *record.collection;
+      if (collection.dropped_epoch.load(std::memory_order_relaxed) <= epoch) continue;
+      const Entry& entry = *DirtyRecord::entry(word);
+      Status status = log_.put(collection.key(), entry.key(), entry.value(), entry.value_size());
+      if (status != Status::kOk) return status;
+    }
+  }
+  return Status::kOk;
+}
+
+uint64_t EpochWriter::first_segment_behind(uint64_t segment) const noexcept {
+  for (const SegmentFile& live : log_.live_segments()) {
+    if (live.id > segment) return live.id;
+  }
+  return 0;
+}
+
+uint64_t EpochWriter::settle(const SealedEpoch& sealed, uint32_t home) noexcept {
+  uint64_t dirty_bytes = 0;
+  uint64_t rescued_bytes = 0;
+  for (DirtyChunk* chunk = sealed.chunks; chunk != nullptr;) {
+    for (uint32_t i = 0; i < chunk->count; i++) {
+      DirtyRecord& record = chunk->records[i];
+      uintptr_t word = record.word.load(std::memory_order_relaxed);
+      bool tombstone = (word & DirtyRecord::kTombstone) != 0;
+      if (home != Entry::kNowhere && (word == 0 || tombstone)) remove_if_empty(*record.collection);
+      if (word == 0) continue;
+      uint64_t bytes = dirty_bytes_of(*record.collection, word);
+      dirty_bytes += bytes;
+      if ((word & DirtyRecord::kRescued) != 0) rescued_bytes += bytes;
+      uint64_t dropped = record.collection->dropped_epoch.load(std::memory_order_relaxed);
+      if (tombstone && dropped > sealed.epoch) continue;  // retained
+      Entry* entry = DirtyRecord::entry(word);
+      if (!tombstone) entry->set_home(home);
+      record.word.store(0, std::memory_order_relaxed);
+      entry->unpin();
+    }
+    DirtyChunk* next = chunk->next;
+    retained_.add(chunk, sealed.epoch);
+    chunk = next;
+  }
+  if (home == Entry::kNowhere) {
+    failed_dirty_bytes_ += dirty_bytes;
+  } else {
+    epochs_.subtract_dirty(dirty_bytes);
+  }
+  return rescued_bytes;
+}
+
+void EpochWriter::forget_failed() noexcept {
+  epochs_.subtract_dirty(std::exchange(failed_dirty_bytes_, 0));
+}
+
+void EpochWriter::became_durable(bool sweeping) noexcept {
+  retained_.release_up_to(log_.durable_epoch());
+  if (!sweeping) graveyard_.free_up_to(log_.durable_epoch());
+}
+
+bool EpochWriter::empty_ended(bool sweeping) noexcept {
+  if (!graveyard_.has_entries()) return false;
+  for (uint32_t i = 0; i < kEmptyPartsAtOnce && graveyard_.has_entries(); i++) {
+    graveyard_.empty_one_part();
+  }
+  if (!sweeping) graveyard_.free_up_to(log_.durable_epoch());
+  return true;
+}
+
+// Takes a collection out of the catalog when its last member is gone.
+void EpochWriter::remove_if_empty(Collection& collection) noexcept {
+  if (collection.members().count() != 0 || !reclaimer::prepare_to_retire()) return;
+  ReadSection section;
+  TableTotals totals;
+  if (!collection.members().seal(true, &totals)) return;
+  std::string_view name = collection.key();
+  (void)catalog_.update(KeyHash{}(name), name, false, [&](Collection*, Collection** next) {
+    epochs_.note_ended(collection);
+    *next = nullptr;
+    return Status::kOk;
+  });
+}
+
+}  // namespace dskvs

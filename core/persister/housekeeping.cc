@@ -1,0 +1,42 @@
+#include "persister/housekeeping.h"
+
+#include <algorithm>
+
+namespace dskvs {
+namespace {
+
+constexpr uint64_t kTidyAfterUs = 50'000;
+constexpr uint64_t kTidyPauseUs = 1'000;
+
+// Memory made ready for the values to come: while there are writes as much as so many epochs like
+// the last one take, and when it is quiet.
+constexpr uint64_t kSpareEpochs = 16;
+constexpr size_t kSpareBytesMax = size_t{16} << 20;
+constexpr size_t kSpareBytesQuiet = size_t{2} << 20;
+
+}  // namespace
+
+void Housekeeping::epoch_written(uint64_t now_us, uint64_t epoch_bytes) noexcept {
+  epoch_bytes_ = epoch_bytes;
+  tidy_us_ = now_us + kTidyAfterUs;
+  tidying_ = false;
+}
+
+bool Housekeeping::provision() noexcept {
+  if (tidy_us_ == UINT64_MAX || tidying_) return false;
+  return arena_provision(std::clamp(kSpareEpochs * epoch_bytes_, kSpareBytesQuiet, kSpareBytesMax));
+}
+
+// Also what threads that are idle now have retired.
+bool Housekeeping::tidy(uint64_t now_us) noexcept {
+  if (now_us < tidy_us_) return false;
+  if (!tidying_) {
+    epochs_.free_excess_chunks();
+    reclaimer::reclaim_all();
+  }
+  tidying_ = arena_trim(kSpareBytesQuiet);
+  tidy_us_ = tidying_ ? now_us + kTidyPauseUs : UINT64_MAX;
+  return true;
+}
+
+}  // namespace dskvs

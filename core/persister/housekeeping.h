@@ -1,0 +1,27 @@
+// Memory that the persister makes ready for writers, so that they meet no page faults, and gives
+// back to the system when all is quiet. Its thread alone.
+#pragma once
+
+#include "memory/epoch.h"
+
+namespace dskvs {
+
+class Housekeeping {
+ public:
+  explicit Housekeeping(Epochs& epochs) noexcept : epochs_(epochs) {}
+
+  void epoch_written(uint64_t now_us, uint64_t epoch_bytes) noexcept;
+  // A little at a time; false: there is nothing to do.
+  bool provision() noexcept;
+  bool tidy(uint64_t now_us) noexcept;
+  // When there is something to tidy; UINT64_MAX: all is tidy.
+  uint64_t tidy_us() const noexcept { return tidy_us_; }
+
+ private:
+  Epochs& epochs_;
+  uint64_t epoch_bytes_ = 0;  // of the last one
+  uint64_t tidy_us_ = UINT64_MAX;
+  bool tidying_ = false;  // a first step is done
+};
+
+}  // namespace dskvs

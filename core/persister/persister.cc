@@ -1,0 +1,392 @@
+#include "persister/persister.h"
+
+#include "signals_blocked.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace dskvs {
+namespace {
+
+constexpr uint64_t kDrainUsMax = 5'000'000;  // close gives a failing disk this long
+constexpr uint64_t kRequestPauseUs = 200;  // until requests that cannot be met are looked at again
+
+// What the log and the files behind it allocate is little, and may fail all the same.
+template <typename Call>
+Status without_throwing(Call&& call) noexcept {
+  try {
+    return call();
+  } catch (...) {
+    return fail(Status::kMemory, "no memory to write the log");
+  }
+}
+
+}  // namespace
+
+Persister::Persister(const Environment& environment, const Options& options, Directory& directory,
+                     LogPosition position, Catalog& catalog, Epochs& epochs, Unsettled unsettled)
+    : environment_(environment),
+      options_(options),
+      epochs_(epochs),
+      reception_(
+          options_, epochs,
+          environment.manual_persister ? [this] { return step(true); } : std::function<bool()>()),
+      worker_(environment.manual_persister, [this] { reception_.nudge(); }),
+      log_(directory, std::move(position), environment.log_shape.segment_bytes_min, &worker_),
+      writer_(catalog, epochs, log_, unsettled.removals),
+      rescuer_(catalog, epochs),
+      pace_(options.sync_interval_ms),
+      bounds_(environment.log_shape),
+      housekeeping_(epochs),
+      heal_wanted_(unsettled.any) {
+  publish();
+}
+
+// ---- The steps.
+
+bool Persister::step(bool hurry) noexcept {
+  uint64_t now = environment_.clock.now_us();
+  if (log_.errand_has_ended()) return collect_errand();
+  // What goes on beside the rest is begun first.
+  if ((!heal_wanted_ && step_sync(now, false)) || step_errand(false)) return true;
+  if (heal_wanted_) {
+    return step_heal(now, hurry) || step_errand(hurry) || writer_.empty_ended(rescuer_.sweeping());
+  }
+  return step_write(now, hurry) || step_sync(now, hurry) || step_errand(hurry) || step_snapshot() ||
+         step_compact() || housekeeping_.provision() || step_clean() ||
+         writer_.empty_ended(rescuer_.sweeping()) || housekeeping_.tidy(now);
+}
+
+bool Persister::step_heal(uint64_t now, bool hurry) noexcept {
+  if (!hurry && now < pace_.retry_us()) return false;
+  writer_.forget_failed();
+  if (Status status = rescuer_.rescue_lost(); status != Status::kOk) {
+    failed(status, 0);
+    return true;
+  }
+  epochs_.touch();
+  bool was_failing = figures_.error != Status::kOk;
+  if (write_epoch() != Status::kOk) return true;
+  heal_wanted_ = false;
+  rescuer_.healed();
+  pace_.healed();
+  figures_.error = Status::kOk;
+  if (was_failing) figures_.heals++;
+  publish();
+  return true;
+}
+
+bool Persister::step_write(uint64_t now, bool hurry) noexcept {
+  if (!something_changed()) return false;
+  bool pressed = hurry || reception_.sync_wanted() > log_.written_epoch() ||
+                 epochs_.dirty_bytes() > options_.dirty_bytes_max / 2;
+  if (!pressed && (now < pace_.next_write_us() || writing_is_held())) return false;
+  // Here, so that cleaning keeps up with writing however busy the disk is.
+  bool clean_all = bounds_.cleaning_all_is_cheap(log_load());
+  if (clean_all && compact_stage_ == CompactStage::kNone && log_.segment() != 0) {
+    log_.rotate_at_next_begin();
+    rescuer_.clean(log_.segment());
+  }
+  if (rescuer_.sweeping()) rescue(clean_all || log_is_full());
+  if (heal_wanted_) return true;
+  if (write_epoch() != Status::kOk) return true;
+  if (rescuer_.cleaning() || compact_stage_ != CompactStage::kNone) return true;
+  uint64_t through =
+      bounds_.clean_through(log_.live_segments(), log_load().live_bytes, epoch_bytes_);
+  if (through != 0) rescuer_.clean(through);
+  return true;
+}
+
+bool Persister::step_sync(uint64_t now, bool hurry) noexcept {
+  if (log_.has_errand() || all_is_durable()) return false;
+  bool wanted = reception_.sync_wanted() > log_.durable_epoch();
+  if (!hurry && !wanted && !sync_is_due(now)) return false;
+  // When there is nothing else to do, this thread waits for the disk itself: that is sooner done.
+  if (!hurry && pace_.after_quiet() && !something_changed()) {
+    (void)sync_log();
+  } else {
+    begin_sync(now);
+  }
+  return true;
+}
+
+bool Persister::step_errand(bool hurry) noexcept {
+  if (log_.has_errand()) return hurry && collect_errand();
+  if (!log_.has_files_to_unlink()) return false;
+  // To leave a full segment takes syncs in short order, and to unlink takes long.
+  bool leaving = log_.segment_full() && !all_is_durable();
+  if (!hurry && leaving && !log_is_full()) return false;
+  log_.start_unlink();
+  return true;
+}
+
+bool Persister::step_snapshot() noexcept {
+  for (uint32_t ended = reception_.take_ended_snapshots(); ended != 0; ended--) log_.unpin();
+  std::optional<uint64_t> mark = reception_.snapshot_wanted();
+  if (!mark || log_.written_epoch() < *mark) return false;
+  if (sync_log() != Status::kOk || log_.durable_epoch() < *mark) return true;
+  std::vector<SegmentFile> snapshot;
+  Status copied = without_throwing([&] {
+    snapshot = log_.snapshot();
+    return Status::kOk;
+  });
+  if (copied != Status::kOk) return false;  // tried again
+  if (reception_.hand_out(snapshot)) log_.pin();
+  return true;
+}
+
+// Rewrites everything that stands in the segments of today into one of tomorrow.
+bool Persister::step_compact() noexcept {
+  switch (compact_stage_) {
+    case CompactStage::kNone:
+      compaction_ = reception_.compaction_wanted();
+      if (compaction_ == 0) return false;
+      compact_through_ = log_.live_segments().empty() ? 0 : log_.live_segments().back().id;
+      if (compact_through_ != 0) {
+        log_.rotate_at_next_begin();
+        epochs_.touch();
+      }
+      compact_stage_ = compact_through_ == 0 ? CompactStage::kSync : CompactStage::kRotate;
+      return true;
+    case CompactStage::kRotate:
+      if (log_.segment() <= compact_through_) return false;
+      rescuer_.clean(compact_through_);
+      compact_stage_ = CompactStage::kClean;
+      return true;
+    case CompactStage::kClean:
+      if (rescuer_.cleaning()) return false;
+      compact_stage_ = CompactStage::kSync;
+      return true;
+    case CompactStage::kSync:
+      if (sync_log() == Status::kOk) compact_stage_ = CompactStage::kUnlink;
+      return true;
+    case CompactStage::kUnlink:
+      if (log_.has_errand() || log_.has_files_to_unlink()) return false;
+      compact_stage_ = CompactStage::kNone;
+      reception_.compaction_done(compaction_);
+      return true;
+  }
+  return false;
+}
+
+bool Persister::step_clean() noexcept {
+  if (!rescuer_.sweeping()) return false;
+  if (rescuer_.budget_is_spent()) {
+    if (something_changed()) return false;
+    rescuer_.set_budget(0);
+  }
+  rescue(log_is_full() || bounds_.cleaning_all_is_cheap(log_load()));
+  return true;
+}
+
+void Persister::rescue(bool all) noexcept {
+  // No memory for records: those who wait for it are told, and cleaning begins again later.
+  if (Status status = rescuer_.rescue(all); status != Status::kOk) failed(status, 0);
+}
+
+// ---- What they do.
+
+Status Persister::write_epoch() noexcept {
+  uint64_t cpu_before_us = environment_.clock.thread_cpu_us();
+  pace_.write_begins(environment_.clock.now_us());
+  SealedEpoch sealed = epochs_.seal();
+  if (figures_.unwritten_since_us == 0) figures_.unwritten_since_us = sealed.first_write_us;
+  publish();
+  log_.set_segment_bytes(bounds_.segment_bytes(log_load().live_bytes));
+
+  uint64_t segment_before = log_.segment();
+  uint64_t durable_before = log_.durable_epoch();
+  uint64_t bytes_before = log_.bytes_written();
+  Status status = without_throwing(
+      [&] { return writer_.write(sealed, heal_wanted_, rescuer_.cleaned_through()); });
+  bool written = status == Status::kOk;
+  uint64_t segment = log_.segment() != 0 ? log_.segment() : segment_before;
+  writer_.became_durable(rescuer_.sweeping());  // a rotation syncs
+  uint64_t rescued_bytes =
+      writer_.settle(sealed, written ? static_cast<uint32_t>(segment) : Entry::kNowhere);
+  figures_.bytes_cleaned += rescued_bytes;
+  if (!written) {
+    failed(status, segment);
+    return status;
+  }
+  rescuer_.committed();
+  if (log_.durable_epoch() != durable_before) figures_.undurable_since_us = 0;
+  if (figures_.undurable_since_us == 0) figures_.undurable_since_us = figures_.unwritten_since_us;
+  figures_.unwritten_since_us = 0;
+  if (log_.has_errand() && unsynced_since_us_ == 0) unsynced_since_us_ = sealed.first_write_us;
+  uint64_t done_us = environment_.clock.now_us();
+  publish();
+  // In proportion to what the users wrote: rescued bytes must not ask for more of their kind.
+  uint64_t bytes = log_.bytes_written() - bytes_before;
+  epoch_bytes_ = bytes - std::min(bytes, rescued_bytes);
+  rescuer_.set_budget(epoch_bytes_);
+  housekeeping_.epoch_written(done_us, epoch_bytes_);
+  pace_.write_ended(done_us, environment_.clock.thread_cpu_us() - cpu_before_us);
+  return Status::kOk;
+}
+
+// Waits for the disk, so nothing is written meanwhile.
+Status Persister::sync_log() noexcept {
+  uint64_t segment = log_.segment();
+  pace_.sync_begins(environment_.clock.now_us());
+  unsynced_since_us_ = 0;
+  return end_sync(without_throwing([&] { return log_.sync(); }), segment);
+}
+
+void Persister::begin_sync(uint64_t now) noexcept {
+  uint64_t segment = log_.segment();
+  pace_.sync_begins(now);
+  unsynced_since_us_ = 0;
+  Status status = without_throwing([&] { return log_.start_sync(); });
+  if (!log_.has_errand()) (void)end_sync(status, segment);
+}
+
+bool Persister::collect_errand() noexcept {
+  uint64_t segment = log_.segment();
+  uint64_t durable_before = log_.durable_epoch();
+  Status status = log_.finish_errand();
+  if (status != Status::kOk || log_.durable_epoch() != durable_before) {
+    (void)end_sync(status, segment);
+  } else {
+    publish();
+  }
+  return true;
+}
+
+Status Persister::end_sync(Status status, uint64_t segment) noexcept {
+  writer_.became_durable(rescuer_.sweeping());
+  if (status != Status::kOk) {
+    failed(status, segment);
+    return status;
+  }
+  pace_.sync_ended(environment_.clock.now_us());
+  figures_.undurable_since_us = unsynced_since_us_;
+  publish();
+  return status;
+}
+
+// The disk, or memory, failed. What is not durable stays in memory, to be written again.
+void Persister::failed(Status status, uint64_t segment) noexcept {
+  heal_wanted_ = true;
+  rescuer_.lose(segment);
+  compact_stage_ = CompactStage::kNone;
+  pace_.failed(environment_.clock.now_us());
+  reception_.explain(status);
+  figures_.error = status;
+  publish();
+}
+
+void Persister::publish() noexcept {
+  figures_.written_epoch = log_.written_epoch();
+  figures_.durable_epoch = log_.durable_epoch();
+  figures_.disk_bytes = log_.disk_bytes();
+  figures_.segments = log_.segments();
+  figures_.bytes_written = log_.bytes_written();
+  figures_.syncs = log_.syncs();
+  reception_.publish(figures_);
+}
+
+// ---- What they ask.
+
+LogLoad Persister::log_load() const noexcept {
+  return {.disk_bytes = log_.disk_bytes(),
+          .live_bytes = live_log_bytes(epochs_.totals()),
+          .dirty_bytes = epochs_.dirty_bytes()};
+}
+
+bool Persister::log_is_full() const noexcept {
+  return bounds_.is_full(log_load(), rescuer_.sweeping());
+}
+
+bool Persister::sync_is_due(uint64_t now) const noexcept {
+  if (log_.has_dead_segments() && log_is_full()) return true;
+  return pace_.sync_is_due(now, !something_changed(), log_.segment_full(), log_.undurable_bytes());
+}
+
+// Room is being made in the log: an epoch that has none waits for it.
+bool Persister::writing_is_held() const noexcept {
+  return (log_.has_dead_segments() || log_.has_files_to_unlink()) && log_is_full();
+}
+
+// ---- The thread.
+
+Status Persister::start() noexcept {
+  if (started_.load(std::memory_order_acquire) || environment_.manual_persister) {
+    return Status::kOk;
+  }
+  std::lock_guard guard(start_mutex_);
+  if (started_.load(std::memory_order_relaxed)) return Status::kOk;
+  const SignalsBlocked blocked;
+  try {
+    thread_ = std::thread([this] { run(); });
+    started_.store(true, std::memory_order_release);
+    return Status::kOk;
+  } catch (...) {
+    return fail(Status::kMemory, "the system gives no thread for the persister");
+  }
+}
+
+void Persister::run() noexcept {
+  pthread_setname_np(pthread_self(), "dskvs");
+  while (!reclaimer::register_thread()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));  // until there is memory
+  }
+  for (bool running = true; running;) {
+    if (step(false)) continue;
+    uint64_t now = environment_.clock.now_us();
+    // Until the next epoch may be written no change is news.
+    running = reception_.sleep(now >= pace_.next_write_us(),
+                               [&](bool requests) { return pause_us(now, requests); });
+  }
+  drain();
+}
+
+// How long step() will have nothing to do, unless somebody wakes it; UINT64_MAX: for ever.
+uint64_t Persister::pause_us(uint64_t now, bool requests) const noexcept {
+  // Asked under the lock that the Worker takes to wake us: the end of a job is never missed.
+  if (log_.errand_has_ended()) return 0;
+  uint64_t due = UINT64_MAX;
+  if (heal_wanted_) {
+    due = pace_.retry_us();
+  } else {
+    bool waits_to_write = something_changed() && !writing_is_held();
+    if (waits_to_write || now < pace_.next_write_us()) due = pace_.next_write_us();
+    if (!all_is_durable() && !log_.has_errand()) due = std::min(due, pace_.next_sync_us());
+    bool sync_wanted = !log_.has_errand() && reception_.sync_wanted() > log_.durable_epoch();
+    if (requests || sync_wanted) due = std::min(due, now + kRequestPauseUs);
+    due = std::min(due, housekeeping_.tidy_us());
+  }
+  return due - std::min(due, now);
+}
+
+Status Persister::close(uint64_t* undurable_epochs) noexcept {
+  if (thread_.joinable()) {
+    reception_.stop();
+    thread_.join();
+  } else {
+    drain();
+  }
+  *undurable_epochs = epochs_.newest_change() - log_.durable_epoch();
+  return reception_.error();
+}
+
+void Persister::drain() noexcept {
+  uint64_t until_us = environment_.clock.now_us() + kDrainUsMax;
+  auto done = [&] { return !heal_wanted_ && !something_changed() && all_is_durable(); };
+  // Where no time passes, a few steps tell: the first may only learn what failed long ago.
+  uint64_t steps_left = environment_.manual_persister ? 4 : UINT64_MAX;
+  while (!done() && steps_left != 0 && environment_.clock.now_us() < until_us) {
+    if (heal_wanted_ && !environment_.manual_persister) {
+      uint64_t now = environment_.clock.now_us();
+      uint64_t pause_us = pace_.retry_us() - std::min(now, pace_.retry_us());
+      std::this_thread::sleep_for(std::chrono::microseconds(pause_us));
+    }
+    (void)step(true);
+    if (heal_wanted_) steps_left--;
+  }
+  if (!done()) return;
+  Status status = without_throwing([&] { return log_.close(); });
+  if (status != Status::kOk) failed(status, 0);
+}
+
+}  // namespace dskvs

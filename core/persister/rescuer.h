@@ -1,0 +1,68 @@
+// Rescue: entries join the open epoch though they did not change, and so are written again. It is
+// the one mechanism behind cleaning, compaction, healing and writing recovered epochs again.
+//
+// Each entry knows the segment that it stands in (Entry::home). Entries are rescued whose segment
+// - is to be cleaned (home <= clean_through_): once the epoch that the last of them joined is
+//   durable, nothing in those segments is needed, and its commit says so;
+// - holds bytes that may be lost (home >= lost_from_, or kNowhere): after a failed write or sync,
+//   and after an open that found epochs above the durable one. The epoch that they join is then
+//   committed to a fresh segment as one range from the durable epoch on.
+// Removals leave no entry to rescue: see EpochWriter.
+//
+// The persister's thread alone.
+#pragma once
+
+#include "memory/epoch.h"
+#include "memory/sweep.h"
+
+namespace dskvs {
+
+class Rescuer {
+ public:
+  Rescuer(Catalog& catalog, Epochs& epochs) noexcept : catalog_(catalog), epochs_(epochs) {}
+
+  // No Collection may be freed.
+  bool sweeping() const noexcept { return sweep_.active(); }
+
+  // ---- Cleaning: clean(), rescue() until nothing is left to sweep, an epoch that says so.
+
+  void clean(uint64_t through_segment) noexcept;
+  bool cleaning() const noexcept { return clean_through_ != 0; }
+  // Sweeps on, within the budget, or through `all`. The end of the sweep is a change of the open
+  // epoch. kMemory: where it failed it goes on.
+  Status rescue(bool all) noexcept;
+  // In proportion to what users write, a share of it before each epoch: the log is cleaned as fast
+  // as it grows. `epoch_bytes` is what the last epoch took.
+  void set_budget(uint64_t epoch_bytes) noexcept;
+  bool budget_is_spent() const noexcept { return budget_bytes_ == 0 || budget_parts_ == 0; }
+  // Nothing current stands in this segment, or before it, unless it is in the open epoch; 0: no
+  // such segment.
+  uint64_t cleaned_through() const noexcept;
+  // A commit has said so, if there was anything to say.
+  void committed() noexcept {
+    if (!sweep_.active()) clean_through_ = 0;
+  }
+
+  // ---- Healing.
+
+  // What stands in this segment or behind it may be lost; 0: no segment is to blame. Cleaning ends.
+  void lose(uint64_t from_segment) noexcept;
+  // Sweeps through all, at once. kMemory.
+  Status rescue_lost() noexcept;
+  void healed() noexcept { lost_from_ = kNoSegment; }
+
+ private:
+  static constexpr uint64_t kNoSegment = UINT64_MAX;  // behind all segments
+
+  Status rescue_part() noexcept;
+
+  Catalog& catalog_;
+  Epochs& epochs_;
+  Sweep sweep_;
+  uint64_t clean_through_ = 0;  // 0: no cleaning
+  uint64_t lost_from_ = kNoSegment;
+  uint64_t budget_bytes_ = 0;  // of the open epoch
+  uint64_t budget_parts_ = 0;
+};
+
+}  // namespace dskvs

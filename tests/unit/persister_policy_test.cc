@@ -1,0 +1,145 @@
+// Goal: the persister writes, syncs, retries and cleans when it should.
+// Method: what decides is pure (Pace, LogBounds): made-up times and figures go in.
+#include <algorithm>
+
+#include "persister/log_bounds.h"
+#include "persister/pace.h"
+#include "support/catch.h"
+
+namespace dskvs::test {
+namespace {
+
+constexpr uint64_t kMs = 1000;
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+TEST_CASE("epochs follow each other at the time that one takes, within bounds") {
+  Pace pace(100);
+  CHECK(pace.next_write_us() == 0);
+  pace.write_ended(1000 * kMs, 10);
+  CHECK(pace.next_write_us() == 1003 * kMs);
+  pace.write_ended(1000 * kMs, 7 * kMs);
+  CHECK(pace.next_write_us() == 1007 * kMs);
+  pace.write_ended(1000 * kMs, 400 * kMs);
+  CHECK(pace.next_write_us() == 1025 * kMs);
+}
+
+TEST_CASE("a write after a quiet time is synced at once") {
+  Pace pace(100);
+  pace.sync_begins(999 * kMs);
+  pace.sync_ended(1000 * kMs);
+  pace.write_begins(1000 * kMs);
+  CHECK(pace.after_quiet());
+  CHECK(pace.sync_is_due(1001 * kMs, true, false, 1));
+  CHECK_FALSE(pace.sync_is_due(1001 * kMs, false, false, 1));  // there is more to write
+  pace.write_ended(1001 * kMs, 0);
+
+  pace.write_begins(1004 * kMs);
+  CHECK_FALSE(pace.after_quiet());
+  CHECK_FALSE(pace.sync_is_due(1005 * kMs, true, false, 1));
+  pace.write_ended(1005 * kMs, 0);
+
+  pace.write_begins(1009 * kMs);
+  CHECK(pace.after_quiet());
+}
+
+TEST_CASE("unless the disk syncs so slowly that it would do little else") {
+  Pace pace(100);
+  pace.sync_begins(1000 * kMs);
+  pace.sync_ended(1020 * kMs);
+  pace.write_ended(1020 * kMs, 0);
+  pace.write_begins(1099 * kMs);
+  CHECK_FALSE(pace.after_quiet());
+  pace.write_begins(1100 * kMs);
+  CHECK(pace.after_quiet());
+}
+
+TEST_CASE("syncs keep the interval, with the time that the last one took") {
+  Pace pace(100);
+  pace.sync_begins(1000 * kMs);
+  pace.sync_ended(1010 * kMs);
+  CHECK(pace.next_sync_us() == 1090 * kMs);
+  CHECK_FALSE(pace.sync_is_due(1090 * kMs - 1, false, false, 1));
+  CHECK(pace.sync_is_due(1090 * kMs, false, false, 1));
+  pace.sync_ended(1500 * kMs);
+  CHECK(pace.next_sync_us() == 1050 * kMs);  // at most half of it
+}
+
+TEST_CASE("much to sync, and a full segment, do not wait for the interval") {
+  Pace pace(100);
+  pace.sync_begins(1000 * kMs);
+  CHECK_FALSE(pace.sync_is_due(1000 * kMs, false, false, 16 * kMiB - 1));
+  CHECK(pace.sync_is_due(1000 * kMs, false, false, 16 * kMiB));
+  CHECK(pace.sync_is_due(1000 * kMs, false, true, 1));
+}
+
+TEST_CASE("without an interval nothing is synced by itself") {
+  Pace pace(0);
+  pace.write_begins(1000 * kMs);
+  CHECK(pace.next_sync_us() == UINT64_MAX);
+  CHECK_FALSE(pace.sync_is_due(UINT64_MAX, true, true, UINT64_MAX));
+}
+
+TEST_CASE("retries become rarer until one succeeds") {
+  Pace pace(100);
+  uint64_t pause_us = 10 * kMs;
+  for (int failures = 0; failures < 10; ++failures) {
+    pace.failed(5000 * kMs);
+    CHECK(pace.retry_us() == 5000 * kMs + pause_us);
+    pause_us = std::min(2 * pause_us, 1000 * kMs);
+  }
+  pace.healed();
+  pace.failed(5000 * kMs);
+  CHECK(pace.retry_us() == 5010 * kMs);
+}
+
+TEST_CASE("the log is full at twice the live data and the slack") {
+  const LogBounds bounds({.segment_bytes_min = 16 * kMiB, .slack_bytes = 64 * kMiB});
+  CHECK_FALSE(bounds.is_full({264 * kMiB, 100 * kMiB, 0}, false));
+  CHECK(bounds.is_full({264 * kMiB, 100 * kMiB, 1}, false));
+  // A sweep may write a quarter of what is live.
+  CHECK_FALSE(bounds.is_full({239 * kMiB, 100 * kMiB, 0}, true));
+  CHECK(bounds.is_full({240 * kMiB, 100 * kMiB, 0}, true));
+  CHECK(bounds.is_full({0, 0, 65 * kMiB}, false));
+}
+
+TEST_CASE("all is cleaned when most is dirty, and only when room becomes scarce") {
+  const LogBounds bounds({.segment_bytes_min = 16 * kMiB, .slack_bytes = 64 * kMiB});
+  CHECK(bounds.cleaning_all_is_cheap({120 * kMiB, 100 * kMiB, 60 * kMiB}));
+  CHECK_FALSE(bounds.cleaning_all_is_cheap({100 * kMiB, 100 * kMiB, 60 * kMiB}));
+  CHECK_FALSE(bounds.cleaning_all_is_cheap({240 * kMiB, 100 * kMiB, 50 * kMiB}));
+  // What is not dirty then has to find room as well.
+  CHECK_FALSE(bounds.is_full({164 * kMiB, 100 * kMiB, 60 * kMiB}, false));
+  CHECK(bounds.is_full({165 * kMiB, 100 * kMiB, 60 * kMiB}, false));
+}
+
+TEST_CASE("the oldest segments are cleaned when garbage grows, and never the newest") {
+  const LogBounds bounds({.segment_bytes_min = 16 * kMiB, .slack_bytes = 64 * kMiB});
+  std::vector<SegmentFile> segments;
+  for (uint64_t id = 5; id < 13; ++id) segments.push_back({id, 16 * kMiB, 16 * kMiB});
+  const uint64_t live = 60 * kMiB;  // cleaned at 105 + 24 MiB; there are 128
+  CHECK(bounds.clean_through(segments, live, 0) == 0);
+  // To the first point where a quarter is cleaned, and the rest is little.
+  CHECK(bounds.clean_through(segments, live, kMiB) == 7);
+  CHECK(bounds.clean_through(segments, 0, 0) == 11);
+  CHECK(bounds.clean_through({}, 0, 100 * kMiB) == 0);
+  CHECK(bounds.clean_through({{1, 500 * kMiB, 0}}, 0, 0) == 0);
+}
+
+TEST_CASE("segments that are too many are halved, whatever they hold") {
+  const LogBounds bounds({});
+  std::vector<SegmentFile> segments;
+  for (uint64_t id = 1; id <= 256; ++id) segments.push_back({id, kMiB, kMiB});
+  CHECK(bounds.clean_through(segments, 256 * kMiB, 0) == 0);
+  segments.push_back({257, kMiB, kMiB});
+  CHECK(bounds.clean_through(segments, 257 * kMiB, 0) == 129);
+}
+
+TEST_CASE("segments grow with the store") {
+  const LogBounds bounds({});
+  CHECK(bounds.segment_bytes(0) == 16 * kMiB);
+  CHECK(bounds.segment_bytes(800 * kMiB) == 100 * kMiB);
+  CHECK(bounds.segment_bytes(8000 * kMiB) == 256 * kMiB);
+}
+
+}  // namespace
+}  // namespace dskvs::test
