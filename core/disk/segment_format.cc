@@ -2,16 +2,17 @@
 
 #include "checksum.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <bit>
+#include <charconv>
 #include <cstring>
 
 namespace dskvs {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "the format is little-endian");
-
-constexpr std::string_view kSegmentSuffix = ".dskvs";
-constexpr size_t kSegmentDigits = 16;
 
 constexpr char kMagic[8] = {'d', 's', 'k', 'v', 's', 'L', 'O', 'G'};
 constexpr uint64_t kHeaderSeed = 0x6473'6b76'7348'4452u;
@@ -70,26 +71,17 @@ bool sizes_fit_type(const FrameHeader& header) {
 
 }  // namespace
 
-SegmentName::SegmentName(uint64_t id) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  for (size_t i = 0; i < kSegmentDigits; ++i) {
-    text[i] = kDigits[(id >> (4 * (kSegmentDigits - 1 - i))) & 15];
-  }
-  std::memcpy(text + kSegmentDigits, kSegmentSuffix.data(), kSegmentSuffix.size());
-  text[kSegmentDigits + kSegmentSuffix.size()] = '\0';
+bool all_zero(const std::byte* bytes, size_t size) {
+  return std::all_of(bytes, bytes + size, [](std::byte b) { return b == std::byte{0}; });
 }
 
+SegmentName::SegmentName(uint64_t id) { *fmt::format_to(text, "{:016x}.dskvs", id) = '\0'; }
+
+// Only what SegmentName makes is a name.
 bool parse_segment_name(std::string_view name, uint64_t* id) {
-  if (name.size() != kSegmentDigits + kSegmentSuffix.size()) return false;
-  if (name.substr(kSegmentDigits) != kSegmentSuffix) return false;
-  uint64_t value = 0;
-  for (char c : name.substr(0, kSegmentDigits)) {
-    const bool decimal = c >= '0' && c <= '9';
-    if (!decimal && (c < 'a' || c > 'f')) return false;
-    value = (value << 4) | static_cast<uint64_t>(decimal ? c - '0' : c - 'a' + 10);
-  }
-  *id = value;
-  return value != 0;
+  *id = 0;
+  std::from_chars(name.data(), name.data() + name.size(), *id, 16);
+  return *id != 0 && name == SegmentName(*id).text;
 }
 
 void encode_segment_header(const SegmentHeader& header, std::byte* block) {

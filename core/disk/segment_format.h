@@ -106,6 +106,8 @@ bool decode_frame_header(const std::byte* frame, uint64_t seed, FrameHeader* hea
 // Whether a commit's type and sizes stand here; its check cannot be told without the seed.
 bool may_be_commit(const std::byte* frame);
 
+bool all_zero(const std::byte* bytes, size_t size);
+
 void encode_commit_payload(const CommitPayload& payload, std::byte* bytes);
 CommitPayload decode_commit_payload(const std::byte* bytes);
 
