@@ -297,7 +297,6 @@ Status Recovery::finish_replay(const ChainLink& link, const SegmentReplayed& rep
   }
   epoch_ = replayed.last_epoch;
   report_.frames += replayed.frames;
-  report_.log_bytes += link.end;
   return sink_.end_segment();
 }
 

@@ -58,7 +58,6 @@ struct RecoveryReport {
   uint64_t recovered_epoch = 0;
   uint64_t highest_epoch_seen = 0;  // known to have been accepted; above recovered_epoch: lost
   uint64_t frames_cut = 0;          // whole or torn, behind the last commit that counts
-  uint64_t log_bytes = 0;           // of the chain, as far as it counts
   uint64_t frames = 0;              // handed over
 };
 

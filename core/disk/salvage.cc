@@ -91,7 +91,6 @@ Status salvage_links(Directory& directory, const Progress& progress, RecoverySin
   }
   Salvage salvage(sink, report);
   for (const WalkLink& link : walk.links) {
-    report->log_bytes += link.end;
     const Status status = walk_link(directory, walk.store_id, link, reader, salvage);
     if (status != Status::kOk) return status;
   }

@@ -71,10 +71,6 @@ bool sizes_fit_type(const FrameHeader& header) {
 
 }  // namespace
 
-bool all_zero(const std::byte* bytes, size_t size) {
-  return std::all_of(bytes, bytes + size, [](std::byte b) { return b == std::byte{0}; });
-}
-
 SegmentName::SegmentName(uint64_t id) { *fmt::format_to(text, "{:016x}.dskvs", id) = '\0'; }
 
 // Only what SegmentName makes is a name.

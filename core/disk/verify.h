@@ -4,9 +4,9 @@
 #include "disk/file.h"
 #include "disk/progress.h"
 
+#include <compare>
 #include <cstdint>
 #include <string>
-#include <tuple>
 #include <vector>
 
 namespace dskvs {
@@ -16,10 +16,7 @@ struct Damage {
   uint64_t offset;
   std::string kind;
 
-  bool operator==(const Damage& other) const = default;
-  bool operator<(const Damage& other) const {
-    return std::tie(file, offset, kind) < std::tie(other.file, other.offset, other.kind);
-  }
+  auto operator<=>(const Damage& other) const = default;
 };
 
 // Writes nothing. kOk: the walk came to its end; `damage` has all that it found, by file and

@@ -134,7 +134,6 @@ void require_same(const Recovered& in_order, const Loaded& loaded) {
   REQUIRE(loaded.position.recovered_epoch == in_order.position.recovered_epoch);
   REQUIRE(loaded.position.durable_epoch == in_order.position.durable_epoch);
   REQUIRE(loaded.report.frames == in_order.report.frames);
-  REQUIRE(loaded.report.log_bytes == in_order.report.log_bytes);
 
   const uint64_t durable = in_order.position.durable_epoch;
   REQUIRE(loaded.unsettled == (in_order.position.recovered_epoch > durable));
