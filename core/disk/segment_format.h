@@ -46,8 +46,6 @@ struct SegmentHeader {
   uint64_t first_epoch;       // all before was durable when the segment was made
 };
 
-bool all_zero(const std::byte* bytes, size_t size);
-
 enum class HeaderState { kGood, kBad, kLaterVersion };
 
 void encode_segment_header(const SegmentHeader& header, std::byte* block);  // kBlockBytes

@@ -59,7 +59,8 @@ void SegmentReader::seek(uint64_t offset) {
   offset_ = offset;
 }
 
-// Sees to it that `bytes` from offset_ on are in the buffer. REQUIRES: they are within end_.
+// Sees to it that `bytes` from offset_ on are in the buffer, while the system fetches those behind
+// it. REQUIRES: they are within end_.
 Status SegmentReader::fill(size_t bytes) {
   if (buffered() >= bytes) return Status::kOk;
   std::memmove(buffer_.get(), buffer_.get() + position_, buffered());
@@ -68,24 +69,19 @@ Status SegmentReader::fill(size_t bytes) {
   while (filled_ < bytes) {
     const uint64_t from = offset_ + filled_;
     const size_t want = std::min<uint64_t>(buffer_bytes_ - filled_, end_ - from);
+    if (from + want > hinted_) {
+      file_->start_reading(from + want, std::min(kHintBytes, end_ - from - want));
+      hinted_ = from + want + kHintBytes / 2;
+    }
     size_t got = 0;
-    const Status status = read(buffer_.get() + filled_, from, want, &got);
+    Status status = file_->read(from, buffer_.get() + filled_, want, &got);
     if (status != Status::kOk) return status;
+    if (got == 0) return fail(Status::kIo, "a segment became shorter while it was read");
     filled_ += got;
+    status = meter_.add(got);
+    if (status != Status::kOk) return status;
   }
   return Status::kOk;
-}
-
-// Reads some bytes, at least one, while the system fetches those behind them.
-Status SegmentReader::read(void* to, uint64_t offset, size_t size, size_t* got) {
-  if (offset + size > hinted_) {
-    file_->start_reading(offset + size, std::min(kHintBytes, end_ - offset - size));
-    hinted_ = offset + size + kHintBytes / 2;
-  }
-  const Status status = file_->read(offset, to, size, got);
-  if (status != Status::kOk) return status;
-  if (*got == 0) return fail(Status::kIo, "a segment became shorter while it was read");
-  return meter_.add(*got);
 }
 
 Status SegmentReader::bad(Next* what, const char* kind) {
@@ -151,19 +147,14 @@ Status SegmentReader::read_value(const Frame& frame, void* to, bool* intact) {
   seek(offset_ + head);
   auto* out = static_cast<std::byte*>(to);
   for (uint64_t left = frame.value_size; left != 0;) {
-    size_t size;
-    if (buffered() != 0 || out == nullptr) {
-      if (Status status = fill(1); status != Status::kOk) return status;
-      size = std::min<uint64_t>(left, buffered());
-      hash.add(buffer_.get() + position_, size);
-      if (out != nullptr) std::memcpy(out, buffer_.get() + position_, size);
-    } else {
-      const Status status = read(out, offset_, std::min<uint64_t>(left, kBufferBytes), &size);
-      if (status != Status::kOk) return status;
-      hash.add(out, size);
+    if (Status status = fill(1); status != Status::kOk) return status;
+    const size_t size = std::min<uint64_t>(left, buffered());
+    hash.add(buffer_.get() + position_, size);
+    if (out != nullptr) {
+      std::memcpy(out, buffer_.get() + position_, size);
+      out += size;
     }
     seek(offset_ + size);
-    if (out != nullptr) out += size;
     left -= size;
   }
   const size_t padding = frame.offset + frame.bytes - offset_;

@@ -56,7 +56,6 @@ class SegmentReader {
 
  private:
   Status fill(size_t bytes);
-  Status read(void* to, uint64_t offset, size_t size, size_t* got);
   void grow_buffer(size_t bytes);
   Status bad(Next* what, const char* kind);
   bool fits(const FrameHeader& header) const;
