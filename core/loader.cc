@@ -5,6 +5,11 @@
 #include <algorithm>
 
 namespace dskvs {
+namespace {
+
+Status no_memory() noexcept { return fail(Status::kMemory, "no memory to load the store"); }
+
+}  // namespace
 
 Loader::~Loader() {
   for (const Batch& batch : undurable_) forget(batch.changes);
@@ -46,7 +51,7 @@ Status Loader::Segment::remove(std::string_view key) {
 Status Loader::Segment::drop(std::string_view name) {
   reserve_change();
   Collection* holder = Collection::make(name, loader_.figures_);
-  if (holder == nullptr) return fail(Status::kMemory, "no memory to load the store");
+  if (holder == nullptr) return no_memory();
   pending_.push_back({holder, nullptr, 0, false});
   return Status::kOk;
 }
@@ -87,9 +92,7 @@ void Loader::Segment::reserve_change() {
 
 // A collection may stay empty in the end; finish() takes it out again.
 Status Loader::collection_of(std::string_view name, Collection** collection) {
-  if (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) {
-    return fail(Status::kMemory, "no memory to load the store");
-  }
+  if (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) return no_memory();
   uint64_t hash = KeyHash{}(name);
   ReadSection section;
   *collection = catalog_.find(hash, name);
@@ -103,7 +106,7 @@ Status Loader::collection_of(std::string_view name, Collection** collection) {
     });
     if (*collection != made) Collection::free(made);
   }
-  return status == Status::kOk ? status : fail(status, "no memory to load the store");
+  return status == Status::kOk ? status : no_memory();
 }
 
 // ---- Segments, in their order.
@@ -146,23 +149,23 @@ Status Loader::apply(const Change& change, uint32_t home) {
     apply_drop(change.collection->key());
     return Status::kOk;
   }
-  if (!reclaimer::prepare_to_retire()) return fail(Status::kMemory, "no memory to load the store");
+  if (!reclaimer::prepare_to_retire()) return no_memory();
   Status status = change.collection->members().update(
       change.hash, change.entry->key(), !change.tombstone, [&](Entry* current, Entry** next) {
         *next = change.tombstone ? nullptr : change.entry;
         if (*next != nullptr) {
           change.entry->pin();
           change.entry->set_home(home);
-          count(*change.collection, *change.entry, 1);
+          totals_ += totals_of(*change.collection, *change.entry);
         }
         if (current != nullptr) {
-          count(*change.collection, *current, -1);
+          totals_ += -totals_of(*change.collection, *current);
           reclaimer::retire(current, current->bytes(),
                             [](void* entry) noexcept { static_cast<Entry*>(entry)->unpin(); });
         }
         return Status::kOk;
       });
-  return status == Status::kOk ? status : fail(status, "no memory to load the store");
+  return status == Status::kOk ? status : no_memory();
 }
 
 void Loader::apply_drop(std::string_view name) {
@@ -172,22 +175,10 @@ void Loader::apply_drop(std::string_view name) {
     collection = catalog_.find(KeyHash{}(name), name);
   }
   if (collection == nullptr) return;
-  uint64_t cursor = 0;
-  do {
-    collection->members().take_part(&cursor, [&](Entry* entry) {
-      count(*collection, *entry, -1);
-      entry->unpin();
-    });
-  } while (cursor != 0);
-  collection->members().clear();
-}
-
-void Loader::count(const Collection& collection, const Entry& entry, int64_t sign) {
-  const auto key_bytes = static_cast<int64_t>(collection.key().size() + 1 + entry.member_size());
-  totals_ += {.entries = sign,
-              .key_bytes = sign * key_bytes,
-              .value_bytes = sign * static_cast<int64_t>(entry.value_size()),
-              .entry_bytes = sign * static_cast<int64_t>(entry.bytes())};
+  collection->members().take_all([&](Entry* entry) {
+    totals_ += -totals_of(*collection, *entry);
+    entry->unpin();
+  });
 }
 
 // ---- The end.
@@ -241,7 +232,7 @@ Status Loader::add_removal(const Change& change, Epochs& epochs, Unsettled* unse
   DirtyChunk* chunk = unsettled->removals;
   if (chunk == nullptr || chunk->count == DirtyChunk::kRecords) {
     chunk = epochs.take_chunk();
-    if (chunk == nullptr) return fail(Status::kMemory, "no memory to load the store");
+    if (chunk == nullptr) return no_memory();
     chunk->count = 0;
     chunk->next = unsettled->removals;
     unsettled->removals = chunk;
@@ -254,17 +245,10 @@ Status Loader::add_removal(const Change& change, Epochs& epochs, Unsettled* unse
 }
 
 void clear_catalog(Catalog& catalog) noexcept {
-  uint64_t catalog_cursor = 0;
-  do {
-    catalog.take_part(&catalog_cursor, [](Collection* collection) {
-      uint64_t cursor = 0;
-      do {
-        collection->members().take_part(&cursor, [](Entry* entry) { entry->unpin(); });
-      } while (cursor != 0);
-      Collection::free(collection);
-    });
-  } while (catalog_cursor != 0);
-  catalog.clear();
+  catalog.take_all([](Collection* collection) {
+    collection->members().take_all([](Entry* entry) { entry->unpin(); });
+    Collection::free(collection);
+  });
 }
 
 }  // namespace dskvs

@@ -66,7 +66,6 @@ class Loader final : public SegmentedSink {
   Status apply(Batch& batch, uint32_t home);
   Status apply(const Change& change, uint32_t home);
   void apply_drop(std::string_view name);
-  void count(const Collection& collection, const Entry& entry, int64_t sign);
   static void forget(const std::vector<Change>& changes) noexcept;
   void take_out_empty(Epochs& epochs);
   Status add_removal(const Change& change, Epochs& epochs, Unsettled* unsettled);

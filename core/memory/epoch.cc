@@ -34,6 +34,22 @@ Totals& Totals::operator+=(const Totals& other) noexcept {
   return *this;
 }
 
+Totals totals_of(const Collection& collection, const Entry& entry) noexcept {
+  return {.entries = 1,
+          .key_bytes = static_cast<int64_t>(key_bytes_of(collection, entry)),
+          .value_bytes = static_cast<int64_t>(entry.value_size()),
+          .entry_bytes = static_cast<int64_t>(entry.bytes())};
+}
+
+Totals operator-(const Totals& totals) noexcept {
+  return {.entries = -totals.entries,
+          .key_bytes = -totals.key_bytes,
+          .value_bytes = -totals.value_bytes,
+          .entry_bytes = -totals.entry_bytes,
+          .dirty_bytes = -totals.dirty_bytes,
+          .bytes_accepted = -totals.bytes_accepted};
+}
+
 Epochs::Epochs(Clock& clock, uint64_t first_open, uint64_t dirty_bytes_step) noexcept
     : clock_(clock),
       dirty_bytes_step_(static_cast<int64_t>(dirty_bytes_step)),
@@ -107,12 +123,8 @@ Status Epochs::record_put(Collection& collection, Entry* entry, Entry* old, bool
 
 Status Epochs::record_remove(Collection& collection, Entry* old, bool* first) noexcept {
   uint64_t epoch = open();
-  Totals change;
   uint64_t key_bytes = key_bytes_of(collection, *old);
-  change.entries = -1;
-  change.key_bytes = -static_cast<int64_t>(key_bytes);
-  change.value_bytes = -static_cast<int64_t>(old->value_size());
-  change.entry_bytes = -static_cast<int64_t>(old->bytes());
+  Totals change = -totals_of(collection, *old);
   change.bytes_accepted = static_cast<int64_t>(key_bytes);
   Lane& lane = my_lane();
   std::lock_guard guard(lane.lock);
@@ -154,9 +166,7 @@ void Epochs::record_drop(Collection& collection, const TableTotals& totals, bool
     std::lock_guard guard(ended_lock_);
     epoch = open();
     collection.dropped_epoch.store(epoch, std::memory_order_release);
-    collection.ended_epoch = epoch;
-    (ended_last_ == nullptr ? ended_first_ : ended_last_->next_ended) = &collection;
-    ended_last_ = &collection;
+    append_ended(collection, epoch);
   }
   Totals change;
   change.entries = -static_cast<int64_t>(totals.count);
@@ -266,7 +276,12 @@ void Epochs::touch() noexcept { note_change(open()); }
 
 void Epochs::note_ended(Collection& collection) noexcept {
   std::lock_guard guard(ended_lock_);
-  collection.ended_epoch = open();
+  append_ended(collection, open());
+}
+
+// Needs ended_lock_.
+void Epochs::append_ended(Collection& collection, uint64_t epoch) noexcept {
+  collection.ended_epoch = epoch;
   (ended_last_ == nullptr ? ended_first_ : ended_last_->next_ended) = &collection;
   ended_last_ = &collection;
 }

@@ -70,6 +70,9 @@ struct Totals {
   int64_t bytes_accepted = 0;  // keys and values put and removed
   Totals& operator+=(const Totals& other) noexcept;
 };
+// What one current entry counts.
+Totals totals_of(const Collection& collection, const Entry& entry) noexcept;
+Totals operator-(const Totals& totals) noexcept;
 
 struct SealedEpoch {
   uint64_t epoch = 0;
@@ -163,6 +166,7 @@ class Epochs {
   DirtyChunk* make_chunk() noexcept;
   std::atomic<uintptr_t>* place_of_id(uint32_t id) noexcept;
   DirtyChunk* take_excess_chunks() noexcept;
+  void append_ended(Collection& collection, uint64_t epoch) noexcept;
   void count(Lane& lane, const Totals& change) noexcept;
   bool note_change(uint64_t epoch) noexcept;
 

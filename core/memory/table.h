@@ -116,6 +116,15 @@ class Table {
   // nobody else is in any more.
   template <typename Take>
   void take_part(uint64_t* cursor, Take&& take) noexcept;
+  // take_part() for all parts, then clear(). Likewise.
+  template <typename Take>
+  void take_all(Take&& take) noexcept {
+    uint64_t cursor = 0;
+    do {
+      take_part(&cursor, take);
+    } while (cursor != 0);
+    clear();
+  }
   // Frees parts and directory, not the nodes. Likewise.
   void clear() noexcept;
 
