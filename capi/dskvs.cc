@@ -377,12 +377,11 @@ int32_t dskvs_list_read(dskvs_list* list, void* buffer, size_t capacity, size_t*
         *used = bytes;
         return fail(Status::kBuffer, "the record has {} bytes, the buffer {}", bytes, capacity);
       }
-      for (size_t i = 0; i < sizeof member_size; i++)
-        *to++ = static_cast<char>(member_size >> 8 * i);
-      for (size_t i = 0; i < sizeof value_size; i++) *to++ = static_cast<char>(value_size >> 8 * i);
-      std::memcpy(to, entry.key().data(), member_size);
-      std::memcpy(to + member_size, entry.value(), value_size);
-      to += member_size + value_size;
+      std::memcpy(to, &member_size, sizeof member_size);
+      std::memcpy(to += sizeof member_size, &value_size, sizeof value_size);
+      std::memcpy(to += sizeof value_size, entry.key().data(), member_size);
+      std::memcpy(to += member_size, entry.value(), value_size);
+      to += value_size;
       *used += bytes;
     }
     return Status::kOk;

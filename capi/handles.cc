@@ -26,13 +26,13 @@ void before_fork() {
 }
 
 void after_fork_in_parent() {
-  arena_after_fork_parent();
+  arena_after_fork();
   reclaimer::after_fork_parent();
   slots_lock.unlock();
 }
 
 void after_fork_in_child() {
-  arena_after_fork_child();
+  arena_after_fork();
   reclaimer::after_fork_child();
   forks.fetch_add(1, std::memory_order_relaxed);
   slots_lock.unlock();
@@ -47,14 +47,12 @@ Status refuse(dskvs_t handle) noexcept {
   return fail(Status::kClosed, "{:#x} is not the handle of an open store", handle);
 }
 
-Status refuse_forked() noexcept {
-  return fail(Status::kForked, "the store was opened by the parent process: open it here");
-}
-
 Status look_up(dskvs_t handle, Store** store) noexcept {
   Slot& slot = slot_of(handle);
   if (handle == 0 || slot.handle.load(std::memory_order_acquire) != handle) return refuse(handle);
-  if (slot.forks != forks.load(std::memory_order_relaxed)) return refuse_forked();
+  if (slot.forks != forks.load(std::memory_order_relaxed)) {
+    return fail(Status::kForked, "the store was opened by the parent process: open it here");
+  }
   *store = slot.store.load(std::memory_order_relaxed);
   return Status::kOk;
 }

@@ -22,7 +22,6 @@ class Access {
   explicit Access(dskvs_t handle) noexcept;
 
   [[nodiscard]] Status status() const noexcept { return status_; }
-  Store* operator->() const noexcept { return store_; }
   Store& store() const noexcept { return *store_; }
 
  private:

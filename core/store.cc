@@ -252,20 +252,19 @@ void Store::get_all(std::string_view name, Entry** entries, uint64_t capacity,
 
 void Store::collections(std::vector<Entry*>* entries) {
   std::vector<Collection*> all;
-  for (uint64_t count = catalog_.count(); all.size() < count || count > all.capacity();) {
+  uint64_t count = catalog_.count();
+  do {
     all.resize(count + 16);
     count = catalog_.snapshot(all.data(), all.size());
-    if (count > all.size()) continue;
-    all.resize(count);
-    break;
-  }
+  } while (count > all.size());
+  all.resize(count);
   entries->reserve(all.size());
   for (Collection* collection : all) {
-    uint64_t count = collection->members().count();
-    if (count == 0) continue;
-    Entry* entry = Entry::make(collection->key(), sizeof count);
+    uint64_t members = collection->members().count();
+    if (members == 0) continue;
+    Entry* entry = Entry::make(collection->key(), sizeof members);
     if (entry == nullptr) throw std::bad_alloc();
-    for (size_t i = 0; i < sizeof count; i++) entry->value()[i] = static_cast<char>(count >> 8 * i);
+    std::memcpy(entry->value(), &members, sizeof members);
     entries->push_back(entry);
   }
 }

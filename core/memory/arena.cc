@@ -311,12 +311,10 @@ void arena_prepare_fork() noexcept {
   mappings.lock();
 }
 
-void arena_after_fork_parent() noexcept {
+void arena_after_fork() noexcept {
   mappings.unlock();
   page_heap.unlock();
   for (Shard& shard : shards) shard.unlock();
 }
-
-void arena_after_fork_child() noexcept { arena_after_fork_parent(); }
 
 }  // namespace dskvs

@@ -54,11 +54,10 @@ bool arena_provision(size_t spare_bytes) noexcept;
 // use.
 bool arena_trim(size_t spare_bytes) noexcept;
 
-// Around fork, all three in the thread that forks: no lock of the arena is inherited in the locked
-// state, nor with its data half changed.
+// Around fork, in the thread that forks, the latter in parent and child: no lock of the arena is
+// inherited in the locked state, nor with its data half changed.
 void arena_prepare_fork() noexcept;
-void arena_after_fork_parent() noexcept;
-void arena_after_fork_child() noexcept;
+void arena_after_fork() noexcept;
 
 // Tests make allocations fail: `fault`, unless nullptr, is asked before each allocation, and true
 // makes it return nullptr.

@@ -424,7 +424,7 @@ TEST_CASE("between prepare_fork and its end no other thread is inside the arena"
     // Time enough for a thread that nothing holds up.
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     const bool held_up = !done;
-    arena_after_fork_parent();
+    arena_after_fork();
     thread.join();
     CHECK(held_up);
     arena_free(one.stays);
@@ -448,7 +448,7 @@ TEST_CASE("a child forked among busy threads allocates and frees") {
     arena_prepare_fork();
     const pid_t child = ::fork();
     if (child == 0) {
-      arena_after_fork_child();
+      arena_after_fork();
       ::alarm(60);  // a deadlock fails
       std::mt19937_64 random(i);
       bool good = intact(inherited) && used_bytes() >= inherited.bytes;
@@ -460,7 +460,7 @@ TEST_CASE("a child forked among busy threads allocates and frees") {
       }
       ::_exit(good ? 0 : 1);
     }
-    arena_after_fork_parent();
+    arena_after_fork();
     REQUIRE(child > 0);
     int status = 0;
     REQUIRE(::waitpid(child, &status, 0) == child);
