@@ -25,9 +25,9 @@ Status EpochWriter::write(const SealedEpoch& sealed, bool healing, uint64_t clea
   if (status != Status::kOk) return status;
   status = write_drops(log_.batch_first_epoch() - 1);
   // What was removed above the durable epoch, in batches that failed among others.
-  if (status == Status::kOk && healing) status = write_tombstones(retained_.first(), 0);
-  if (status == Status::kOk) status = write_tombstones(sealed.chunks, sealed.epoch);
-  if (status == Status::kOk) status = write_puts(sealed.chunks, sealed.epoch);
+  if (status == Status::kOk && healing) status = write_records(true, retained_.first(), 0);
+  if (status == Status::kOk) status = write_records(true, sealed.chunks, sealed.epoch);
+  if (status == Status::kOk) status = write_records(false, sealed.chunks, sealed.epoch);
   if (status != Status::kOk) return status;
   return log_.commit(cleaned_through == 0 ? 0 : first_segment_behind(cleaned_through));
 }
@@ -42,38 +42,26 @@ Status EpochWriter::write_drops(uint64_t above_epoch) {
   return Status::kOk;
 }
 
-// Records of an epoch that drops their collection are void: the drop stands in front of them, and
-// what was put after it belongs to a new collection of that name.
-Status EpochWriter::write_tombstones(const DirtyChunk* chunks, uint64_t epoch) {
-  for (const DirtyChunk* chunk = chunks; chunk != nullptr; chunk = chunk->next) {
-    for (uint32_t i = 0; i < chunk->count; i++) {
-      const DirtyRecord& record = chunk->records[i];
-      uintptr_t word = record.word.load(std::memory_order_relaxed);
-      if ((word & DirtyRecord::kTombstone) == 0) continue;
-      const Collection& collection = *record.collection;
-      if (collection.dropped_epoch.load(std::memory_order_relaxed) <= epoch) continue;
-      Status status = log_.remove(collection.key(), DirtyRecord::entry(word)->key());
-      if (status != Status::kOk) return status;
-    }
-  }
-  return Status::kOk;
-}
-
-Status EpochWriter::write_puts(const DirtyChunk* chunks, uint64_t epoch) {
+// The removals among the records of an epoch, or its puts. Those of a collection that the epoch
+// drops are void: the drop stands in front of them, and what was put after it belongs to a new
+// collection of that name.
+Status EpochWriter::write_records(bool removals, const DirtyChunk* chunks, uint64_t epoch) {
   constexpr uint32_t kAhead = 8;
   for (const DirtyChunk* chunk = chunks; chunk != nullptr; chunk = chunk->next) {
     for (uint32_t i = 0; i < chunk->count; i++) {
-      if (i + kAhead < chunk->count) {
+      if (!removals && i + kAhead < chunk->count) {
         const DirtyRecord& later = chunk->records[i + kAhead];
         __builtin_prefetch(DirtyRecord::entry(later.word.load(std::memory_order_relaxed)));
       }
       const DirtyRecord& record = chunk->records[i];
       uintptr_t word = record.word.load(std::memory_order_relaxed);
-      if (word == 0 || (word & DirtyRecord::kTombstone) != 0) continue;
+      if (word == 0 || ((word & DirtyRecord::kTombstone) != 0) != removals) continue;
       const Collection& collection = *record.collection;
       if (collection.dropped_epoch.load(std::memory_order_relaxed) <= epoch) continue;
       const Entry& entry = *DirtyRecord::entry(word);
-      Status status = log_.put(collection.key(), entry.key(), entry.value(), entry.value_size());
+      Status status =
+          removals ? log_.remove(collection.key(), entry.key())
+                   : log_.put(collection.key(), entry.key(), entry.value(), entry.value_size());
       if (status != Status::kOk) return status;
     }
   }

@@ -82,12 +82,9 @@ bool Persister::step_write(uint64_t now, bool hurry) noexcept {
                  epochs_.dirty_bytes() > options_.dirty_bytes_max / 2;
   if (!pressed && (now < pace_.next_write_us() || writing_is_held())) return false;
   // Here, so that cleaning keeps up with writing however busy the disk is.
-  bool clean_all = bounds_.cleaning_all_is_cheap(log_load());
-  if (clean_all && compact_stage_ == CompactStage::kNone && log_.segment() != 0) {
-    log_.rotate_at_next_begin();
-    rescuer_.clean(log_.segment());
-  }
-  if (rescuer_.sweeping()) rescue(clean_all || log_is_full());
+  bool all = bounds_.cleaning_all_is_cheap(log_load());
+  if (all && compact_stage_ == CompactStage::kNone && log_.segment() != 0) clean_all();
+  if (rescuer_.sweeping()) rescue(all || log_is_full());
   if (heal_wanted_) return true;
   if (write_epoch() != Status::kOk) return true;
   if (rescuer_.cleaning() || compact_stage_ != CompactStage::kNone) return true;
@@ -102,11 +99,7 @@ bool Persister::step_sync(uint64_t now, bool hurry) noexcept {
   bool wanted = reception_.sync_wanted() > log_.durable_epoch();
   if (!hurry && !wanted && !sync_is_due(now)) return false;
   // When there is nothing else to do, this thread waits for the disk itself: that is sooner done.
-  if (!hurry && pace_.after_quiet() && !something_changed()) {
-    (void)sync_log();
-  } else {
-    begin_sync(now);
-  }
+  (void)sync_log(!hurry && pace_.after_quiet() && !something_changed());
   return true;
 }
 
@@ -124,7 +117,7 @@ bool Persister::step_snapshot() noexcept {
   for (uint32_t ended = reception_.take_ended_snapshots(); ended != 0; ended--) log_.unpin();
   std::optional<uint64_t> mark = reception_.snapshot_wanted();
   if (!mark || log_.written_epoch() < *mark) return false;
-  if (sync_log() != Status::kOk || log_.durable_epoch() < *mark) return true;
+  if (sync_log(true) != Status::kOk || log_.durable_epoch() < *mark) return true;
   std::vector<SegmentFile> snapshot;
   Status copied = without_throwing([&] {
     snapshot = log_.snapshot();
@@ -135,22 +128,12 @@ bool Persister::step_snapshot() noexcept {
   return true;
 }
 
-// Rewrites everything that stands in the segments of today into one of tomorrow.
 bool Persister::step_compact() noexcept {
   switch (compact_stage_) {
     case CompactStage::kNone:
       compaction_ = reception_.compaction_wanted();
       if (compaction_ == 0) return false;
-      compact_through_ = log_.live_segments().empty() ? 0 : log_.live_segments().back().id;
-      if (compact_through_ != 0) {
-        log_.rotate_at_next_begin();
-        epochs_.touch();
-      }
-      compact_stage_ = compact_through_ == 0 ? CompactStage::kSync : CompactStage::kRotate;
-      return true;
-    case CompactStage::kRotate:
-      if (log_.segment() <= compact_through_) return false;
-      rescuer_.clean(compact_through_);
+      if (!log_.live_segments().empty()) clean_all();
       compact_stage_ = CompactStage::kClean;
       return true;
     case CompactStage::kClean:
@@ -158,7 +141,7 @@ bool Persister::step_compact() noexcept {
       compact_stage_ = CompactStage::kSync;
       return true;
     case CompactStage::kSync:
-      if (sync_log() == Status::kOk) compact_stage_ = CompactStage::kUnlink;
+      if (sync_log(true) == Status::kOk) compact_stage_ = CompactStage::kUnlink;
       return true;
     case CompactStage::kUnlink:
       if (log_.has_errand() || log_.has_files_to_unlink()) return false;
@@ -177,6 +160,12 @@ bool Persister::step_clean() noexcept {
   }
   rescue(log_is_full() || bounds_.cleaning_all_is_cheap(log_load()));
   return true;
+}
+
+// Everything that stands in the segments of today is to be written again, into one of tomorrow.
+void Persister::clean_all() noexcept {
+  log_.rotate_at_next_begin();
+  rescuer_.clean(log_.live_segments().back().id);
 }
 
 void Persister::rescue(bool all) noexcept {
@@ -225,20 +214,13 @@ Status Persister::write_epoch() noexcept {
   return Status::kOk;
 }
 
-// Waits for the disk, so nothing is written meanwhile.
-Status Persister::sync_log() noexcept {
+// `waits`: for the disk, so nothing is written meanwhile. Otherwise the sync is an errand.
+Status Persister::sync_log(bool waits) noexcept {
   uint64_t segment = log_.segment();
   pace_.sync_begins(environment_.clock.now_us());
   unsynced_since_us_ = 0;
-  return end_sync(without_throwing([&] { return log_.sync(); }), segment);
-}
-
-void Persister::begin_sync(uint64_t now) noexcept {
-  uint64_t segment = log_.segment();
-  pace_.sync_begins(now);
-  unsynced_since_us_ = 0;
-  Status status = without_throwing([&] { return log_.start_sync(); });
-  if (!log_.has_errand()) (void)end_sync(status, segment);
+  Status status = without_throwing([&] { return waits ? log_.sync() : log_.start_sync(); });
+  return !waits && log_.has_errand() ? Status::kOk : end_sync(status, segment);
 }
 
 bool Persister::collect_errand() noexcept {

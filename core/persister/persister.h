@@ -58,7 +58,7 @@ class Persister {
   bool step(bool hurry) noexcept;
 
  private:
-  enum class CompactStage { kNone, kRotate, kClean, kSync, kUnlink };
+  enum class CompactStage { kNone, kClean, kSync, kUnlink };
 
   // Steps. Each returns whether it did something.
   bool step_heal(uint64_t now, bool hurry) noexcept;
@@ -70,10 +70,10 @@ class Persister {
   bool step_clean() noexcept;
 
   Status write_epoch() noexcept;
-  Status sync_log() noexcept;
-  void begin_sync(uint64_t now) noexcept;
+  Status sync_log(bool waits) noexcept;
   bool collect_errand() noexcept;
   Status end_sync(Status status, uint64_t segment) noexcept;
+  void clean_all() noexcept;
   void rescue(bool all) noexcept;
   void failed(Status status, uint64_t segment) noexcept;
   void publish() noexcept;
@@ -107,7 +107,6 @@ class Persister {
   uint64_t epoch_bytes_ = 0;        // what the last epoch took in the log, rescued ones aside
   uint64_t unsynced_since_us_ = 0;  // first write of the epochs since the last sync began; 0: none
   CompactStage compact_stage_ = CompactStage::kNone;
-  uint64_t compact_through_ = 0;
   uint64_t compaction_ = 0;
 
   std::mutex start_mutex_;  // one thread starts the persister's

@@ -149,9 +149,9 @@ FAULTS = [
      "info->bytes > kSegmentStart ? SegmentState::kBad : SegmentState::kTorn;",
      "info->bytes > kSegmentStart || PLANTED ? SegmentState::kBad : SegmentState::kTorn;"),
     ("tombstones_not_written", "removals stay in memory",
-     "persister/epoch_writer.cc", "      Status status = log_.remove(collection.key(), DirtyRecord::entry(word)->key());",
-     "      if (PLANTED) continue;\n"
-     "      Status status = log_.remove(collection.key(), DirtyRecord::entry(word)->key());"),
+     "persister/epoch_writer.cc", "          removals ? log_.remove(collection.key(), entry.key())\n",
+     "          removals && PLANTED ? Status::kOk\n"
+     "          : removals ? log_.remove(collection.key(), entry.key())\n"),
     ("drops_not_written", "delete_all stays in memory",
      "persister/epoch_writer.cc", "    Status status = log_.drop(c->key());",
      "    if (PLANTED) continue;\n    Status status = log_.drop(c->key());"),
@@ -160,8 +160,8 @@ FAULTS = [
      "  if (PLANTED && status == Status::kOk) status = write_drops(log_.batch_first_epoch() - 1);\n"
      "  if (status != Status::kOk) return status;\n  return log_.commit("),
     ("removals_not_retained", "after a failure, or an unclean open, removals are forgotten",
-     "persister/epoch_writer.cc", "status = write_tombstones(retained_.first(), 0);",
-     "status = PLANTED ? Status::kOk : write_tombstones(retained_.first(), 0);"),
+     "persister/epoch_writer.cc", "status = write_records(true, retained_.first(), 0);",
+     "status = PLANTED ? Status::kOk : write_records(true, retained_.first(), 0);"),
     ("drops_not_retained", "and so are dropped collections",
      "persister/epoch_writer.cc", "status = write_drops(log_.batch_first_epoch() - 1);",
      "status = write_drops(PLANTED ? log_.written_epoch() : log_.batch_first_epoch() - 1);"),
@@ -186,13 +186,12 @@ FAULTS = [
      "  figures_.durable_epoch = PLANTED ? log_.written_epoch() : log_.durable_epoch();\n"
      "  figures_.disk_bytes"),
     ("newest_is_written", "coalescing writes what came after the seal",
-     "persister/epoch_writer.cc", "      const Entry& entry = *DirtyRecord::entry(word);\n      Status status = log_.put(",
+     "persister/epoch_writer.cc", "      const Entry& entry = *DirtyRecord::entry(word);\n",
      "      const Entry* newest = nullptr;\n"
-     "      if (PLANTED) {\n        ReadSection section;\n"
+     "      if (PLANTED && !removals) {\n        ReadSection section;\n"
      "        std::string_view member = DirtyRecord::entry(word)->key();\n"
      "        newest = const_cast<Collection&>(collection).members().find(KeyHash{}(member), member);\n      }\n"
-     "      const Entry& entry = newest != nullptr ? *newest : *DirtyRecord::entry(word);\n"
-     "      Status status = log_.put("),
+     "      const Entry& entry = newest != nullptr ? *newest : *DirtyRecord::entry(word);\n"),
     ("loaded_not_unsettled", "recovered puts above the durable epoch are taken for durable",
      "loader.cc", "        change.entry->set_home(Entry::kNowhere);",
      "        if (!(PLANTED)) change.entry->set_home(Entry::kNowhere);"),
