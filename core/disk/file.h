@@ -100,10 +100,9 @@ class FileSystem {
  public:
   virtual ~FileSystem() = default;
 
-  // Opens, or creates with mode 0700, the directory `path`; its parents must exist. kMustBeNew: it
-  // is created, or it is empty ("lost+found" aside). `marker` is the name of the file that makes a
-  // directory a store: any parent directory that holds it is kPath, as are a file, a missing
-  // parent, a directory that cannot be entered.
+  // Opens, or, unless kMustExist, creates with mode 0700, the directory `path`; its parents must
+  // exist. `marker` is the name of the file that makes a directory a store: any parent directory
+  // that holds it is kPath, as are a file, a missing parent, a directory that cannot be entered.
   virtual Status open_directory(const char* path, Presence presence, const char* marker,
                                 std::unique_ptr<Directory>* directory) = 0;
 };

@@ -414,11 +414,6 @@ class PosixDirectory final : public Directory {
   HeldLock lock_;
 };
 
-bool holds_only_lost_and_found(const std::vector<DirectoryEntry>& entries) {
-  return std::all_of(entries.begin(), entries.end(),
-                     [](const DirectoryEntry& entry) { return entry.name == "lost+found"; });
-}
-
 using CString = std::unique_ptr<char, void (*)(void*)>;
 CString canonical(const char* path) { return {::realpath(path, nullptr), std::free}; }
 
@@ -449,15 +444,7 @@ class PosixFileSystem final : public FileSystem {
     Descriptor fd = open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
     if (!fd) return cannot_open(path, errno);
     if (created && ::fchmod(fd.get(), kDirectoryMode) != 0) return cannot_open(path, errno);
-    auto opened = std::make_unique<PosixDirectory>(std::move(fd), path);
-    if (presence == Presence::kMustBeNew && !created) {
-      std::vector<DirectoryEntry> entries;
-      if (Status status = opened->list(&entries); status != Status::kOk) return status;
-      if (!holds_only_lost_and_found(entries)) {
-        return fail(Status::kPath, "'{}' is there already and is not empty", path);
-      }
-    }
-    *directory = std::move(opened);
+    *directory = std::make_unique<PosixDirectory>(std::move(fd), path);
     return Status::kOk;
   } catch (const std::bad_alloc&) {
     return fail(Status::kMemory, "no memory to open '{}'", path);

@@ -29,6 +29,9 @@ Status open_store_directory(FileSystem& files, const char* path, Presence presen
   const bool empty = std::all_of(entries.begin(), entries.end(), [](const DirectoryEntry& entry) {
     return entry.name == "lost+found";
   });
+  if (presence == Presence::kMustBeNew && !empty) {
+    return fail(Status::kPath, "'{}' is there already and is not empty", path);
+  }
   if (!store && !empty) {
     return fail(Status::kPath, "'{}' is neither a store nor an empty directory", path);
   }

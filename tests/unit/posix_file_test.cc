@@ -235,7 +235,7 @@ TEST_CASE("paths that can be no store say why") {
   touch(temp / "full/something");
   REQUIRE(try_store(temp / "full") == Status::kPath);
   REQUIRE(try_store(temp / "full", Presence::kMustExist) == Status::kPath);
-  REQUIRE(try_directory(temp / "full", Presence::kMustBeNew) == Status::kPath);
+  REQUIRE(try_store(temp / "full", Presence::kMustBeNew) == Status::kPath);
   REQUIRE(::mkdir((temp / "empty").c_str(), 0700) == 0);
   REQUIRE(::mkdir((temp / "empty/lost+found").c_str(), 0700) == 0);
   REQUIRE(try_store(temp / "empty") == Status::kOk);
@@ -243,6 +243,7 @@ TEST_CASE("paths that can be no store say why") {
   REQUIRE(try_store(temp / "empty", Presence::kMustExist) == Status::kPath);
   touch(temp / "full/dskvs.lock");
   REQUIRE(try_store(temp / "full", Presence::kMustExist) == Status::kOk);
+  REQUIRE(try_store(temp / "full", Presence::kMustBeNew) == Status::kPath);
 }
 
 TEST_CASE("a path inside a store is refused, whatever its spelling") {
