@@ -104,6 +104,7 @@ class RetainedRemovals {
   }
 
   [[nodiscard]] const DirtyChunk* first() const noexcept { return first_; }
+  [[nodiscard]] uint64_t newest_epoch() const noexcept { return newest_epoch_; }
 
  private:
   Epochs& epochs_;

@@ -19,13 +19,15 @@ EpochWriter::EpochWriter(Catalog& catalog, Epochs& epochs, LogWriter& log,
   }
 }
 
-Status EpochWriter::write(const SealedEpoch& sealed, bool healing, uint64_t cleaned_through) {
+Status EpochWriter::write(const SealedEpoch& sealed, uint64_t cleaned_through) {
   graveyard_.add(epochs_.take_ended(sealed.epoch));
   Status status = log_.begin(sealed.epoch);
   if (status != Status::kOk) return status;
   status = write_drops(log_.batch_first_epoch() - 1);
-  // What was removed above the durable epoch, in batches that failed among others.
-  if (status == Status::kOk && healing) status = write_records(true, retained_.first(), 0);
+  // What was removed above the range's beginning, in batches that failed among others. In a range
+  // that begins later they would come after puts that are written and need not be rescued.
+  bool begins_before = log_.batch_first_epoch() <= retained_.newest_epoch();
+  if (status == Status::kOk && begins_before) status = write_records(true, retained_.first(), 0);
   if (status == Status::kOk) status = write_records(true, sealed.chunks, sealed.epoch);
   if (status == Status::kOk) status = write_records(false, sealed.chunks, sealed.epoch);
   if (status != Status::kOk) return status;

@@ -186,8 +186,8 @@ Status Persister::write_epoch() noexcept {
   uint64_t segment_before = log_.segment();
   uint64_t durable_before = log_.durable_epoch();
   uint64_t bytes_before = log_.bytes_written();
-  Status status = without_throwing(
-      [&] { return writer_.write(sealed, heal_wanted_, rescuer_.cleaned_through()); });
+  Status status =
+      without_throwing([&] { return writer_.write(sealed, rescuer_.cleaned_through()); });
   bool written = status == Status::kOk;
   uint64_t segment = log_.segment() != 0 ? log_.segment() : segment_before;
   writer_.became_durable(rescuer_.sweeping());  // a rotation syncs

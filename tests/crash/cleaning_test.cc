@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "crash/subject.h"
+#include "memory/arena.h"
+#include "memory/epoch.h"
 #include "support/catch.h"
 
 namespace dskvs::test {
@@ -36,6 +38,37 @@ TEST_CASE("cleaning keeps up with a writer, though there is always an epoch to b
   }
   // 20 kB are live: two segments. The limit of garbage is three more, and one is being written.
   CHECK(files_most <= 16);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+bool is_chunk(size_t bytes) { return bytes == sizeof(DirtyChunk); }
+
+TEST_CASE("when memory ends while cleaning, a removal does not come back over a newer put") {
+  SimFileSystem files;
+  Subject subject(files, kStorePath, {.segment_bytes_min = 12'000, .slack_bytes = 0});
+  REQUIRE(subject.open() == Status::kOk);
+  for (uint32_t key = 0; key < 6'000; ++key) {
+    REQUIRE(subject.apply({Verb::kPut, key, 10, key}) == Status::kOk);
+    if (key % 500 == 0) REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+  }
+  // Until cleaning is due just when both are written and neither is durable.
+  for (uint32_t round = 0; !subject.marks().failing; ++round) {
+    REQUIRE(round < 2'000);
+    REQUIRE(subject.apply({Verb::kDelete, 0}) == Status::kOk);
+    subject.step();
+    REQUIRE(subject.apply({Verb::kPut, 0, 500, round}) == Status::kOk);
+    subject.step();
+    REQUIRE(subject.apply({Verb::kPut, 1, 10, round}) == Status::kOk);
+    arena_set_fault(is_chunk);
+    subject.step();
+    arena_set_fault(nullptr);
+  }
+  REQUIRE(subject.marks().durable + 2 < subject.marks().accepted);
+  while (subject.marks().failing) subject.step();
+  const Model accepted = subject.contents();
+  REQUIRE(subject.close() == Status::kOk);
+  REQUIRE(subject.open() == Status::kOk);
+  CHECK(subject.contents() == accepted);
   REQUIRE(subject.close() == Status::kOk);
 }
 
