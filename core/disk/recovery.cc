@@ -282,7 +282,7 @@ std::future<SegmentReplayed> Recovery::start_replay(const ChainLink& link, bool 
     });
   }
   std::promise<SegmentReplayed> failed;
-  failed.set_value({.status = opened, .text = last_error(), .damage = {}});
+  failed.set_value({.result = KeptFailure(opened), .damage = {}});
   return failed.get_future();
 }
 
@@ -290,10 +290,9 @@ Status Recovery::finish_replay(const ChainLink& link, const SegmentReplayed& rep
   if (link.segment->header.first_epoch != epoch_ + 1) {
     return damaged(link.segment->id, 0, "its epochs do not follow those before it");
   }
-  if (replayed.status != Status::kOk) {
+  if (Status status = replayed.result.again(); status != Status::kOk) {
     damage_ = replayed.damage;
-    set_last_error(replayed.text);
-    return replayed.status;
+    return status;
   }
   epoch_ = replayed.last_epoch;
   report_.frames += replayed.frames;

@@ -95,8 +95,7 @@ Status Replay::put(const Frame& frame, SegmentReplayed* replayed) {
 
 SegmentReplayed replay_segment(const SegmentReplay& replay, std::unique_ptr<File> file) {
   SegmentReplayed replayed;
-  replayed.status = Replay(replay).run(std::move(file), &replayed);
-  if (replayed.status != Status::kOk) replayed.text = last_error();
+  replayed.result = KeptFailure(Replay(replay).run(std::move(file), &replayed));
   return replayed;
 }
 

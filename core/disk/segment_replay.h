@@ -20,8 +20,7 @@ struct SegmentReplay {
 };
 
 struct SegmentReplayed {
-  Status status = Status::kOk;
-  std::string text;    // of the error
+  KeptFailure result;
   DamagePlace damage;  // with kCorrupt
   uint64_t last_epoch = 0;
   uint64_t frames = 0;  // handed over

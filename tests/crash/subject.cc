@@ -129,7 +129,8 @@ Marks Subject::marks() const {
           .written = stats.written_epoch,
           .durable = stats.durable_epoch,
           .recovered = stats.recovered_epoch,
-          .lost = stats.lost_epochs};
+          .lost = stats.lost_epochs,
+          .failing = stats.last_error != 0};
 }
 
 Model Subject::contents() const {

@@ -61,8 +61,8 @@ Loaded load(Directory& directory, uint32_t segments_at_once, const Progress& pro
           return Status::kOk;
         });
       }
-      RetainedRemovals removals(*epochs);
       Graveyard graveyard;
+      RetainedRemovals removals(*epochs);
       for (DirtyChunk* chunk = unsettled.removals; chunk != nullptr;) {
         DirtyChunk* next = chunk->next;
         for (uint32_t i = 0; i < chunk->count; i++) {
@@ -71,11 +71,10 @@ Loaded load(Directory& directory, uint32_t segments_at_once, const Progress& pro
           loaded.removed.insert(std::string(record.collection->key()) + "/" +
                                 std::string(entry->key()));
         }
-        removals.add(chunk);
+        removals.add(chunk, loaded.position.recovered_epoch);
         chunk = next;
       }
       graveyard.add(epochs->take_ended(kNeverEnded - 1));
-      removals.release();
     } else {
       loaded.text = last_error();
     }
