@@ -80,8 +80,9 @@ class Descriptor {
   int fd_ = -1;
 };
 
-// openat(2), but for EINTR and the host's own descriptors. errno tells about a failure.
-Descriptor open_at(int directory, const char* name, int flags, mode_t mode = 0) {
+// openat(2), but for EINTR and the host's own descriptors. errno tells about a failure; `undo`:
+// what was created is then gone again.
+Descriptor open_at(int directory, const char* name, int flags, mode_t mode = 0, bool undo = false) {
   int fd;
   do {
     fd = ::openat(directory, name, flags | O_CLOEXEC | O_NOCTTY, mode);
@@ -91,6 +92,7 @@ Descriptor open_at(int directory, const char* name, int flags, mode_t mode = 0) 
   const int high = ::fcntl(fd, F_DUPFD_CLOEXEC, kFirstDescriptor);
   const int error = errno;
   Descriptor result(high);
+  if (high < 0 && undo) ::unlinkat(directory, name, 0);
   errno = error;
   return result;
 }
@@ -290,7 +292,7 @@ class PosixDirectory final : public Directory {
     auto opened = std::make_unique<PosixFile>(path_ + "/" + name);
     Descriptor fd = open_at(
         fd_.get(), name, (create ? O_RDWR | O_CREAT | O_EXCL : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK,
-        kFileMode);
+        kFileMode, create);
     if (!fd) return open_failed(create, errno, name);
     struct stat info;
     if (::fstat(fd.get(), &info) != 0) return failed("cannot stat", errno, name);

@@ -217,6 +217,33 @@ TEST_CASE("no descriptor left is an I/O error, which passes") {
   }));
 }
 
+TEST_CASE("a file that could not be moved off the host's descriptors is not left behind") {
+  TempDir temp;
+  const std::string path = temp / "d";
+  REQUIRE(in_child([&] {
+    std::unique_ptr<Directory> directory;
+    if (posix_file_system().open_directory(path.c_str(), Presence::kMayCreate, kMarker,
+                                           &directory) != Status::kOk) {
+      return false;
+    }
+    // One descriptor is free, and it is the host's.
+    for (int fd = 3; fd < 64; ++fd) (void)::fcntl(0, F_DUPFD, 3);
+    const rlimit none{64, 64};
+    ::close(0);
+    if (::setrlimit(RLIMIT_NOFILE, &none) != 0) return false;
+    std::unique_ptr<File> file;
+    bool fine = directory->open_file("f", FileMode::kCreate, &file) == Status::kIo;
+    ::close(63);
+    fine = fine && directory->open_file("f", FileMode::kCreate, &file) == Status::kOk;
+    file.reset();
+    // What was there already stays.
+    fine = fine && ::fcntl(1, F_DUPFD, 3) == 63;
+    fine = fine && directory->open_file("f", FileMode::kCreate, &file) == Status::kIo;
+    return fine;
+  }));
+  REQUIRE(mode_of(path + "/f") == 0600);
+}
+
 TEST_CASE("paths that can be no store say why") {
   TempDir temp;
   touch(temp / "file");
