@@ -11,6 +11,8 @@ Status no_memory() noexcept { return fail(Status::kMemory, "no memory to load th
 
 }  // namespace
 
+static_assert(kSegmentIdMax < Entry::kDirty);
+
 Loader::~Loader() {
   for (const Batch& batch : undurable_) forget(batch.changes);
 }

@@ -84,10 +84,6 @@ Status Store::load() {
       return fail(Status::kIo, "'{}' changes faster than it can be read", directory_->path());
     }
     if (status != Status::kOk) return status;
-    if (position.next_segment_id >= Entry::kDirty) {
-      return fail(Status::kCorrupt, "'{}' holds a segment numbered {:#x}: out of range",
-                  directory_->path(), position.next_segment_id - 1);
-    }
     if (position.store_id == StoreId{}) {
       environment_.random(position.store_id.data(), position.store_id.size());
     }

@@ -94,6 +94,9 @@ Status LogWriter::rotate() {
 }
 
 Status LogWriter::create_segment() {
+  if (next_segment_id_ > kSegmentIdMax) {
+    return fail(Status::kIo, "'{}' has used up all segment numbers", directory_.path());
+  }
   const uint64_t id = next_segment_id_++;
   const SegmentName name(id);
   Status status = directory_.open_file(name.text, FileMode::kCreate, &file_);

@@ -122,7 +122,9 @@ Status Recovery::check_headers() {
     if (segment.state == SegmentState::kNoFile) {
       return damaged(segment.id, 0, "it is no regular file");
     }
-    if (segment.id >= kEpochMax) return damaged(segment.id, 0, "the segment's number is too large");
+    if (segment.id > kSegmentIdMax) {
+      return damaged(segment.id, 0, "the segment's number is too large");
+    }
   }
   return Status::kOk;
 }

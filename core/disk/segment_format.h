@@ -21,6 +21,7 @@ inline constexpr size_t kCommitPayloadBytes = 72;
 inline constexpr size_t kCommitFrameBytes = kFrameHeaderBytes + kCommitPayloadBytes;
 inline constexpr size_t kKeyBytesMax = 65535;
 inline constexpr uint64_t kEpochMax = UINT64_MAX >> 1;  // so that sums never overflow
+inline constexpr uint64_t kSegmentIdMax = INT32_MAX;  // so that 31 bits tell where an entry stands
 
 using StoreId = std::array<uint8_t, 16>;  // random; all zeros: none yet
 

@@ -205,6 +205,22 @@ TEST_CASE("syncs that fail for ever do not fill the disk") {
 
 TEST_CASE("a full disk: the reserve lets a little more through, and comes back") {
   Simulated sim;
+TEST_CASE("when segment numbers end nothing is written any more") {
+  SimFileSystem files;
+  const auto directory = open_locked(files, kPath);
+  LogPosition position;
+  position.store_id = {1};
+  position.next_segment_id = 0x7fff'ffff;
+  LogWriter writer(*directory, position, kSegmentBytes);
+  REQUIRE(writer.begin(1) == Status::kOk);
+  REQUIRE(writer.put("a", "b", "c", 1) == Status::kOk);
+  REQUIRE(writer.commit(0) == Status::kOk);
+  writer.rotate_at_next_begin();
+  REQUIRE(writer.begin(2) == Status::kIo);
+  REQUIRE(writer.durable_epoch() == 1);
+  REQUIRE(recover_all(*directory).contents == Contents{{"a/b", "c"}});
+}
+
   sim.client.put("a/1", value_of(9000, 1));
   REQUIRE(sim.client.write_and_sync() == Status::kOk);
   REQUIRE(sim.files.disk().has_file("/store/reserve"));
