@@ -217,6 +217,8 @@ Status Recovery::scan_later_commits(SegmentReader& reader, HeadScan* scan) {
     scan->highest_epoch = std::max(scan->highest_epoch, payload.last_epoch);
     scan->later_durable_epoch = std::max(scan->later_durable_epoch, payload.durable_epoch);
   }
+    // What was counted up to the cut is a part of the batch that the cut goes through.
+    if (frame.offset - scan->stop <= payload.bytes) scan->frames_cut = 0;
 }
 
 // From the head back to the first segment that its last commit calls live.
