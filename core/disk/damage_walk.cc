@@ -123,24 +123,23 @@ void follow_links(const Survey& survey, uint64_t first_live_segment, DamageWalk*
   }
 }
 
-// Moves on to the next intact frame behind a damaged place, or to the end.
+// Moves on to the next intact frame behind a damaged place, or to the end. An intact header is
+// believed, whatever became of its frame: so no byte is read again and again.
 Status resume(SegmentReader& reader) {
-  reader.seek(reader.offset() + 8);
   while (true) {
-    Next what;
-    Frame frame;
-    bool intact = true;
+    reader.seek(reader.offset() + reader.bad_bytes());
     Status status = reader.find_header(false);
     const uint64_t offset = reader.offset();
+    Next what;
+    Frame frame;
     if (status == Status::kOk) status = reader.next(&what, &frame);
     if (status != Status::kOk || what == Next::kEnd) return status;
-    if (what == Next::kFrame && frame.value == nullptr) {
-      status = reader.read_value(frame, nullptr, &intact);
-      if (status != Status::kOk) return status;
-    }
-    const bool found = what == Next::kFrame && intact;
-    reader.seek(found ? offset : offset + 8);
-    if (found) return Status::kOk;
+    bool intact = what == Next::kFrame;
+    if (intact && frame.value == nullptr) status = reader.read_value(frame, nullptr, &intact);
+    if (status != Status::kOk) return status;
+    if (!intact) continue;
+    reader.seek(offset);
+    return Status::kOk;
   }
 }
 

@@ -101,6 +101,7 @@ Status SegmentReader::next(Next* what, Frame* frame) {
     *what = Next::kEnd;
     return Status::kOk;
   }
+  bad_bytes_ = 8;
   if (left() < kFrameHeaderBytes) return bad(what, "the frame's header is cut off");
   if (Status status = fill(kFrameHeaderBytes); status != Status::kOk) return status;
   const uint64_t seed = seed_.at(offset_);
@@ -109,7 +110,7 @@ Status SegmentReader::next(Next* what, Frame* frame) {
     return bad(what, "there is no frame header");
   }
   if (!fits(header)) return bad(what, "the frame is cut off");
-  const uint64_t bytes = frame_bytes(header.key_size, header.value_size);
+  const uint64_t bytes = bad_bytes_ = frame_bytes(header.key_size, header.value_size);
   const bool large = bytes >= kLargeFrameBytes;
   const size_t unpadded = large ? 0 : kFrameHeaderBytes + header.key_size + header.value_size;
   const size_t needed = large ? kFrameHeaderBytes + header.key_size : bytes;

@@ -35,7 +35,8 @@ class SegmentReader {
   void open(std::unique_ptr<File> file, FrameSeed seed, uint64_t begin, uint64_t end);
 
   // The next frame: its checksum is right, but for a large value, which read_value() must take
-  // before the next call. kBad: there is none here; bad_kind() says why, and offset() stays.
+  // before the next call. kBad: there is none here; bad_kind() says why, bad_bytes() how far it
+  // reaches, and offset() stays.
   // kOk, kIo, kCancelled.
   Status next(Next* what, Frame* frame);
 
@@ -46,6 +47,8 @@ class SegmentReader {
   uint64_t offset() const { return offset_; }
   uint64_t end() const { return end_; }
   const char* bad_kind() const { return bad_kind_; }
+  // All of a frame whose header is intact, or else one place for a header.
+  uint64_t bad_bytes() const { return bad_bytes_; }
 
   // Goes on at `offset`, which is a multiple of 8, or at end().
   void seek(uint64_t offset);
@@ -73,6 +76,7 @@ class SegmentReader {
   uint64_t end_ = 0;
   uint64_t hinted_ = 0;  // up to here the system was asked to read ahead
   const char* bad_kind_ = "";
+  uint64_t bad_bytes_ = 0;
 };
 
 }  // namespace dskvs
