@@ -143,7 +143,7 @@ bool decode_frame_header(const std::byte* frame, uint64_t seed, FrameHeader* hea
   header->type = load<FrameType>(frame, kAtType);
   header->key_size = load<uint16_t>(frame, kAtKeySize);
   header->value_size = load<uint64_t>(frame, kAtValueSize);
-  return sizes_fit_type(*header) &&
+  return header->checksum != 0 && sizes_fit_type(*header) &&
          load<uint32_t>(frame, kAtHeaderCheck) == header_check(frame, seed);
 }
 

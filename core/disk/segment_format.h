@@ -99,7 +99,8 @@ constexpr uint64_t stored_checksum(uint64_t hash) { return hash == 0 ? 1 : hash;
 uint64_t store_checksum(uint64_t hash, std::byte* frame);
 
 // Whether the 24 bytes at `frame` are a header as the writer makes it: a known type, sizes that
-// its type allows, its own check in order. Whether the rest fits, and its checksum, is not said.
+// its type allows, its own check in order, a checksum that can be one. Whether the rest fits, and
+// that checksum, is not said.
 bool decode_frame_header(const std::byte* frame, uint64_t seed, FrameHeader* header);
 
 // Whether a commit's type and sizes stand here; its check cannot be told without the seed.

@@ -151,9 +151,11 @@ TEST_CASE("a header that no writer makes is bad, though its checksum is right") 
 
 TEST_CASE("a frame has the sizes that its type allows") {
   constexpr uint64_t kSeed = 5;
-  const auto reads = [](uint8_t type, uint16_t key_size, uint64_t value_size, uint8_t zero = 0) {
+  const auto reads = [](uint8_t type, uint16_t key_size, uint64_t value_size, uint8_t zero = 0,
+                        uint8_t sum = 1) {
     std::array<std::byte, kFrameHeaderBytes> frame{};
     encode_frame_header(static_cast<FrameType>(type), key_size, value_size, kSeed, frame.data());
+    frame[7] = std::byte{sum};
     frame[13] = std::byte{zero};
     const uint32_t check = static_cast<uint32_t>(checksum(kSeed, frame.data() + 12, 12));
     std::memcpy(frame.data() + 8, &check, sizeof check);
@@ -177,6 +179,7 @@ TEST_CASE("a frame has the sizes that its type allows") {
   REQUIRE(reads(5, 0, 8191));  // pad
   REQUIRE_FALSE(reads(5, 0, 8192));
   REQUIRE_FALSE(reads(5, 1, 0));
+  REQUIRE_FALSE(reads(1, 3, 0, 0, 0));  // a checksum is never 0: no header begins with zeros
   for (const int type : {0, 6, 255}) {
     REQUIRE_FALSE(reads(static_cast<uint8_t>(type), 3, 0));
   }
