@@ -11,8 +11,8 @@ install(TARGETS dskvs EXPORT dskvs-targets
   LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT runtime ${namelink})
 install(FILES
   "${CMAKE_CURRENT_SOURCE_DIR}/include/dskvs/dskvs.h"
-  "${PROJECT_SOURCE_DIR}/bindings/c/dskvs_dl.h"
-  "${PROJECT_SOURCE_DIR}/bindings/cpp/dskvs.hpp"
+  "${PROJECT_SOURCE_DIR}/bindings/c/include/dskvs/dskvs_dl.h"
+  "${PROJECT_SOURCE_DIR}/bindings/cpp/include/dskvs/dskvs.hpp"
   DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/dskvs" COMPONENT development)
 
 set(cmake_dir "${CMAKE_INSTALL_LIBDIR}/cmake/dskvs")

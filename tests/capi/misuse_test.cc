@@ -4,10 +4,11 @@
 // with the library's exported symbols elsewhere); one wrong argument at a time with the status that
 // it must give; every combination of them with NULL, 0 and SIZE_MAX, on every kind of store; then
 // random ones, for the sanitizers to watch.
+#include <dskvs/dskvs_dl.h>
+
 #include <random>
 #include <set>
 
-#include "bindings/c/dskvs_dl.h"
 #include "functions.h"
 #include "support/seed.h"
 

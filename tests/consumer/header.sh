@@ -5,9 +5,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/shell.sh"
 
 flags=(-Wall -Wextra -Wconversion -Wshadow -pedantic -Werror -O2 -fsyntax-only
-  -I "$SOURCE/capi/include" -I "$scratch/include")
-mkdir -p "$scratch/include/dskvs"
-cp "$SOURCE/bindings/c/dskvs_dl.h" "$SOURCE/bindings/cpp/dskvs.hpp" "$scratch/include/dskvs"
+  -I "$SOURCE/capi/include" -I "$SOURCE/bindings/c/include" -I "$SOURCE/bindings/cpp/include")
 
 compiled=0
 # compiles HEADER LANGUAGE STANDARD COMPILER...

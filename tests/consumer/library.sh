@@ -6,7 +6,8 @@ library=$(find "$1" -name libdskvs.so.0)
 
 grep -o 'dskvs_[a-z_]*(' <(grep -A1 '^DSKVS_API' "$SOURCE/capi/include/dskvs/dskvs.h") |
   tr -d '(' | sort -u >"$scratch/declared"
-sed -n 's/^ *F([^,]*, \(dskvs_[a-z_]*\),.*/\1/p' "$SOURCE/bindings/c/dskvs_dl.h" | sort >"$scratch/loaded"
+sed -n 's/^ *F([^,]*, \(dskvs_[a-z_]*\),.*/\1/p' "$SOURCE/bindings/c/include/dskvs/dskvs_dl.h" |
+  sort >"$scratch/loaded"
 nm -D --defined-only --without-symbol-versions "$library" | awk '$2 != "A" { print $3 }' | sort \
   >"$scratch/exported"
 diff "$scratch/declared" "$scratch/exported" || fail "declared (<) and exported (>) differ"

@@ -2,8 +2,8 @@
 // dskvs_dl.h has the header's own types.
 // Method: each member once, moved and dropped objects under the sanitizers; the compiler compares
 // the types.
-#include <dskvs_dl.h>
-#include <dskvs.hpp>
+#include <dskvs/dskvs_dl.h>
+#include <dskvs/dskvs.hpp>
 
 #include <array>
 #include <map>
