@@ -10,12 +10,13 @@ struct Listed {
   bool regular;
 };
 
-Status list_segments(Directory& directory, std::vector<Listed>* listed) {
+Status list_segments(Directory& directory, std::vector<Listed>* listed, bool* reserve) {
   std::vector<DirectoryEntry> entries;
   if (Status status = directory.list(&entries); status != Status::kOk) return status;
   for (const DirectoryEntry& entry : entries) {
     uint64_t id;
     if (parse_segment_name(entry.name, &id)) listed->push_back({id, entry.regular});
+    if (entry.name == kReserveName) *reserve = true;
   }
   std::sort(listed->begin(), listed->end(),
             [](const Listed& a, const Listed& b) { return a.id < b.id; });
@@ -60,12 +61,13 @@ Status open_segment(Directory& directory, uint64_t id, std::unique_ptr<File>* fi
 Status survey_log(Directory& directory, Survey* survey) {
   *survey = Survey{};
   std::vector<Listed> listed;
-  if (Status status = list_segments(directory, &listed); status != Status::kOk) return status;
+  Status status = list_segments(directory, &listed, &survey->reserve);
+  if (status != Status::kOk) return status;
   survey->segments.reserve(listed.size());
   for (const Listed& segment : listed) {
     SegmentInfo info{.id = segment.id, .bytes = 0, .state = SegmentState::kNoFile, .header = {}};
     if (segment.regular) {
-      const Status status = read_segment_info(directory, segment.id, &info);
+      status = read_segment_info(directory, segment.id, &info);
       const bool replaced = status == Status::kCorrupt;  // by what is no file, since it was listed
       if (status != Status::kOk && !replaced) return status;
     }
@@ -83,7 +85,8 @@ Status survey_log(Directory& directory, Survey* survey) {
 
 bool has_changed(Directory& directory, const Survey& survey) {
   std::vector<Listed> listed;
-  if (list_segments(directory, &listed) != Status::kOk) return false;
+  bool reserve = false;
+  if (list_segments(directory, &listed, &reserve) != Status::kOk) return false;
   if (listed.size() != survey.segments.size()) return true;
   for (size_t i = 0; i < listed.size(); ++i) {
     if (listed[i].id != survey.segments[i].id) return true;

@@ -32,6 +32,7 @@ struct Survey {
   std::vector<SegmentInfo> segments;  // by id, oldest first
   StoreId store_id{};                 // the newest good header's
   uint64_t bytes = 0;                 // of all segments
+  bool reserve = false;               // is there: so something was durable once
 
   const SegmentInfo* find(uint64_t id) const;
 };

@@ -444,8 +444,9 @@ uint64_t LogWriter::disk_bytes() const {
 }
 
 // Room that is given up when the disk is full, so that removals, and the close, still get through.
+// Not before anything is durable: where there is a reserve, recovery misses a log that is gone.
 void LogWriter::make_reserve() {
-  if (reserve_bytes_ != 0 || !reserve_works_) return;
+  if (reserve_bytes_ != 0 || !reserve_works_ || durable_epoch_ == 0) return;
   std::unique_ptr<File> file;
   Status status = directory_.open_file(kReserveName, FileMode::kRead, &file);
   if (status == Status::kOk) {

@@ -157,10 +157,13 @@ Status Recovery::find_head(SegmentReader& reader) {
     head_scan_ = std::move(found);
     return Status::kOk;
   }
-  if (claimed_epoch == 0) return Status::kOk;
   if (broken.segment_id != 0) return damaged(broken.segment_id, broken.offset, broken.kind);
   // No segment holds anything. The oldest begins behind what all claim, so it says where that was.
-  return missing(oldest->previous_segment);
+  if (claimed_epoch != 0) return missing(oldest->previous_segment);
+  if (!survey_.reserve) return Status::kOk;
+  if (survey_.segments.empty()) return missing(1);
+  const SegmentInfo& newest = survey_.segments.back();
+  return damaged(newest.id, newest.bytes, "the segment is cut off");
 }
 
 Status Recovery::scan(const SegmentInfo& segment, SegmentReader& reader, HeadScan* scan) const {
@@ -213,12 +216,12 @@ Status Recovery::scan_later_commits(SegmentReader& reader, HeadScan* scan) {
     }
     const CommitPayload payload = decode_commit_payload(frame.value);
     if (payload.last_epoch >= kEpochMax) continue;
+    // What was counted up to the cut is a part of the batch that the cut goes through.
+    if (frame.offset - scan->stop <= payload.bytes) scan->frames_cut = 0;
     scan->frames_cut += payload.frames + 1;
     scan->highest_epoch = std::max(scan->highest_epoch, payload.last_epoch);
     scan->later_durable_epoch = std::max(scan->later_durable_epoch, payload.durable_epoch);
   }
-    // What was counted up to the cut is a part of the batch that the cut goes through.
-    if (frame.offset - scan->stop <= payload.bytes) scan->frames_cut = 0;
 }
 
 // From the head back to the first segment that its last commit calls live.

@@ -150,8 +150,10 @@ TEST_CASE("a failed write abandons the segment, keeps what was committed, and he
   for (const SimError error : {SimError::kEio, SimError::kEnospc, SimError::kShort}) {
     Simulated sim;
     sim.client.put("a/1", "one");
-    REQUIRE(sim.client.write() == Status::kOk);
+    REQUIRE(sim.client.write_and_sync() == Status::kOk);
     sim.client.put("a/2", "two");
+    REQUIRE(sim.client.write() == Status::kOk);
+    sim.client.put("a/3", "three");
     const uint64_t segment = sim.writer.segment();
     sim.files.set_fault({.call = sim.files.calls(), .error = error, .sticky = false});
     const Status status = sim.client.write();
@@ -160,15 +162,15 @@ TEST_CASE("a failed write abandons the segment, keeps what was committed, and he
     } else {
       REQUIRE(status == Status::kIo);
       REQUIRE(sim.writer.continues_from_durable());
-      REQUIRE(sim.writer.written_epoch() == 1);
-      REQUIRE(sim.writer.durable_epoch() == 1);  // a sync of the abandoned file saved it
-      require_recovers(sim.files, sim.client, 1);
+      REQUIRE(sim.writer.written_epoch() == 2);
+      REQUIRE(sim.writer.durable_epoch() == 2);  // a sync of the abandoned file saved it
+      require_recovers(sim.files, sim.client, 2);
       REQUIRE(sim.client.write() == Status::kOk);
       REQUIRE(sim.writer.segment() > segment);
     }
-    REQUIRE(sim.writer.written_epoch() == 2);
+    REQUIRE(sim.writer.written_epoch() == 3);
     REQUIRE(sim.writer.sync() == Status::kOk);
-    require_recovers(sim.files, sim.client, 2);
+    require_recovers(sim.files, sim.client, 3);
   }
 }
 
@@ -203,8 +205,6 @@ TEST_CASE("syncs that fail for ever do not fill the disk") {
   }
 }
 
-TEST_CASE("a full disk: the reserve lets a little more through, and comes back") {
-  Simulated sim;
 TEST_CASE("when segment numbers end nothing is written any more") {
   SimFileSystem files;
   const auto directory = open_locked(files, kPath);
@@ -221,6 +221,8 @@ TEST_CASE("when segment numbers end nothing is written any more") {
   REQUIRE(recover_all(*directory).contents == Contents{{"a/b", "c"}});
 }
 
+TEST_CASE("a full disk: the reserve lets a little more through, and comes back") {
+  Simulated sim;
   sim.client.put("a/1", value_of(9000, 1));
   REQUIRE(sim.client.write_and_sync() == Status::kOk);
   REQUIRE(sim.files.disk().has_file("/store/reserve"));

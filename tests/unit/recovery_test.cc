@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <fstream>
@@ -124,12 +125,15 @@ TEST_CASE("a head cut at any byte is the state of its last whole commit") {
   const OneSegment log;
   const Bytes bytes = log.segment(1);
   uint64_t last_epoch = 0;
+  bool opens = false;  // from the first commit on
   for (size_t size = 0; size <= bytes.size(); ++size) {
     const Recovered found = recover_disk(
         with_file(log.disk(), path_of(1), Bytes(bytes.begin(), bytes.begin() + ptrdiff_t(size))));
     INFO("size " << size << ": " << last_error());
+    if (!opens && found.status == Status::kCorrupt) continue;
+    opens = true;
     REQUIRE(found.status == Status::kOk);
-    REQUIRE(found.report.recovered_epoch >= last_epoch);
+    REQUIRE(found.report.recovered_epoch >= std::max<uint64_t>(1, last_epoch));
     last_epoch = found.report.recovered_epoch;
     require_a_state_of(log.client, found);
   }
@@ -279,6 +283,56 @@ TEST_CASE("a durable successor's header tells on a head that lost its tail") {
   Bytes cut = log.segment(before);
   cut.resize(cut.size() - 5000);
   REQUIRE(recover_disk(with_file(disk, path_of(before), cut)).status == Status::kCorrupt);
+}
+
+TEST_CASE("a log of which nothing is left is missed: the reserve tells that there was one") {
+  const ThreeSegments three;
+  const OneSegment one;
+  for (const History* log :
+       {static_cast<const History*>(&three), static_cast<const History*>(&one)}) {
+    const SimDisk whole = log->disk();
+    REQUIRE(whole.has_file(std::string(kPath) + "/" + kReserveName));
+    for (const size_t left : {size_t{4096}, size_t{4095}, size_t{100}, size_t{0}, SIZE_MAX}) {
+      INFO(left);
+      SimDisk disk = whole;
+      std::string newest;
+      for (uint64_t id = 1; id <= 3; ++id) {
+        if (!whole.has_file(path_of(id))) continue;
+        Bytes bytes = whole.read_file(path_of(id));
+        disk.remove_file(path_of(id));
+        if (left == SIZE_MAX) continue;
+        bytes.resize(left);
+        disk.plant_file(path_of(id), bytes);
+        newest = SegmentName(id).text;
+      }
+      REQUIRE(recover_disk(disk).status == Status::kCorrupt);
+      const bool told = log == &three && left == 4096;  // by the headers, too
+      REQUIRE(message_names(told ? ".dskvs'" : newest.empty() ? ".dskvs' is missing" : newest));
+      REQUIRE(verify_disk(disk).size() == 1);
+      REQUIRE(salvage_disk(disk).contents.empty());
+      // Without the reserve it is what a crash in the first epoch leaves.
+      disk.remove_file(std::string(kPath) + "/" + kReserveName);
+      REQUIRE(recover_disk(disk).status == (told ? Status::kCorrupt : Status::kOk));
+    }
+  }
+}
+
+TEST_CASE("the reserve comes with the first epoch that is durable, not before") {
+  SimFileSystem files;
+  const auto directory = open_locked(files, kPath);
+  const std::string reserve = std::string(kPath) + "/" + kReserveName;
+  {
+    LogClient client(*directory, 1 << 20);
+    client.put("a/b", "c");
+    REQUIRE(client.write() == Status::kOk);
+    REQUIRE_FALSE(files.disk().has_file(reserve));
+  }
+  LogClient client(*directory, 1 << 20);  // what was only written may still be lost
+  client.put("a/b", "d");
+  REQUIRE(client.write() == Status::kOk);
+  REQUIRE_FALSE(files.disk().has_file(reserve));
+  REQUIRE(client.writer->sync() == Status::kOk);
+  REQUIRE(files.disk().has_file(reserve));
 }
 
 TEST_CASE("identical bytes after a torn end never complete it") {
