@@ -77,14 +77,14 @@ FAULTS = [
      "disk/log_writer.cc", "  live_.back().end = offset_;\n  return Status::kOk;\n}\n\n"
      "Status LogWriter::write_commit",
      "  live_.back().end = offset_;\n"
-     "  while (PLANTED && live_.front().id < first_live) {\n"
+     "  while (PLANTED && !has_errand() && live_.front().id < first_live) {\n"
      "    garbage_.push_back(live_.front());\n    live_.erase(live_.begin());\n  }\n"
-     "  unlinks_to_try_ = garbage_.size();\n"
-     "  if (PLANTED && errand_ == Errand::kNone) unlink_garbage();\n  return Status::kOk;\n}\n\n"
+     "  if (PLANTED && !has_errand()) {\n"
+     "    unlinks_to_try_ = garbage_.size();\n    unlink_garbage();\n  }\n  return Status::kOk;\n}\n\n"
      "Status LogWriter::write_commit"),
     ("zombies_unlinked_early", "what a crash left goes before its contents are durable again",
      "disk/log_writer.cc", "  live_.push_back({id, 0, 0});\n",
-     "  if (PLANTED && errand_ == Errand::kNone) {\n"
+     "  if (PLANTED && !has_errand()) {\n"
      "    garbage_.insert(garbage_.end(), zombies_.begin(), zombies_.end());\n"
      "    zombies_.clear();\n    unlinks_to_try_ = garbage_.size();\n    unlink_garbage();\n  }\n"
      "  live_.push_back({id, 0, 0});\n"),
