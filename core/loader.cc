@@ -1,7 +1,5 @@
 #include "loader.h"
 
-#include "key.h"
-
 #include <algorithm>
 
 namespace dskvs {
@@ -71,18 +69,17 @@ void Loader::Segment::discard() {
 
 Status Loader::Segment::add_change(std::string_view text, uint64_t value_size, bool tombstone,
                                    Entry** entry) {
-  Key key;
-  Status status = parse_key(text, &key);
-  if (status != Status::kOk) return status;
+  const size_t slash = text.find('/');  // there is one, or the frame would not have been read
+  const std::string_view member = text.substr(slash + 1);
   Collection* collection;
-  status = loader_.collection_of(key.collection, &collection);
+  Status status = loader_.collection_of(text.substr(0, slash), &collection);
   if (status != Status::kOk) return status;
   reserve_change();
-  *entry = Entry::make(key.member, value_size);
+  *entry = Entry::make(member, value_size);
   if (*entry == nullptr) {
     return fail(Status::kMemory, "no memory to load a value of {} bytes", value_size);
   }
-  pending_.push_back({collection, *entry, KeyHash{}(key.member), tombstone});
+  pending_.push_back({collection, *entry, KeyHash{}(member), tombstone});
   return Status::kOk;
 }
 
@@ -151,7 +148,7 @@ Status Loader::apply(const Change& change, uint32_t home) {
     apply_drop(change.collection->key());
     return Status::kOk;
   }
-  if (!reclaimer::prepare_to_retire()) return no_memory();
+  (void)reclaimer::prepare_to_retire();  // does not fail: the opening thread has done it before
   Status status = change.collection->members().update(
       change.hash, change.entry->key(), !change.tombstone, [&](Entry* current, Entry** next) {
         *next = change.tombstone ? nullptr : change.entry;

@@ -16,6 +16,8 @@ namespace dskvs {
 // in.
 class Loader final : public SegmentedSink {
  public:
+  // REQUIRES: a reclaimer::prepare_to_retire() of this thread that did not fail. None does after
+  // it.
   Loader(Catalog& catalog, TableFigures& figures) : catalog_(catalog), figures_(figures) {}
   ~Loader() override;
 

@@ -17,12 +17,13 @@ struct CommitSummary {
 
 constexpr size_t kScanBytes = size_t{1} << 20;
 
+// REQUIRES: may_be_commit(frame).
 bool is_intact_commit(const std::byte* frame, uint64_t segment_id, uint64_t offset,
                       CommitPayload* payload) {
   *payload = decode_commit_payload(frame + kFrameHeaderBytes);
   const uint64_t seed = FrameSeed(payload->store_id, segment_id).at(offset);
   FrameHeader header;
-  if (!decode_frame_header(frame, seed, &header) || header.type != FrameType::kCommit) return false;
+  if (!decode_frame_header(frame, seed, &header)) return false;
   const uint64_t hash = checksum(seed, frame + kChecksumFrom, kCommitFrameBytes - kChecksumFrom);
   return stored_checksum(hash) == header.checksum;
 }
@@ -181,7 +182,7 @@ Status walk_link(Directory& directory, const StoreId& store_id, const WalkLink& 
   reader.open(std::move(file), FrameSeed(store_id, segment.id), std::min(kSegmentStart, link.end),
               link.end);
   const bool told = segment.state == SegmentState::kGood;
-  if (!told) status = visitor.damage(link, 0, "the segment's header is wrong");
+  if (!told) visitor.damage(link, 0, "the segment's header is wrong");
   uint64_t epoch = told ? segment.header.first_epoch - 1 : 0;
   while (status == Status::kOk) {
     Next what;
@@ -196,8 +197,8 @@ Status walk_link(Directory& directory, const StoreId& store_id, const WalkLink& 
     }
     if (what == Next::kBad || !intact) {
       if (link.newest && epoch >= link.durable_epoch) return visitor.end(link, false);
-      status = visitor.damage(link, offset, reader.bad_kind());
-      if (status == Status::kOk) status = resume(reader);
+      visitor.damage(link, offset, reader.bad_kind());
+      status = resume(reader);
       continue;
     }
     if (frame.type == FrameType::kCommit) epoch = decode_commit_payload(frame.value).last_epoch;
@@ -213,8 +214,7 @@ Status walk_link(Directory& directory, const StoreId& store_id, const WalkLink& 
   if (status != Status::kOk) return status;
   const bool short_of_durable = link.newest && epoch < link.durable_epoch;
   if (link.cut_off || short_of_durable) {
-    status = visitor.damage(link, link.end, "the segment is cut off");
-    if (status != Status::kOk) return status;
+    visitor.damage(link, link.end, "the segment is cut off");
   }
   return visitor.end(link, !link.newest);
 }

@@ -30,8 +30,8 @@ class DamageVisitor {
   virtual ~DamageVisitor() = default;
   // An intact frame. A large one (value is nullptr) is to be read with read_value(), or left.
   virtual Status frame(const WalkLink& link, const Frame& frame, SegmentReader& reader) = 0;
-  // A damaged place.
-  virtual Status damage(const WalkLink& link, uint64_t offset, const char* kind) = 0;
+  // A damaged place. May throw bad_alloc.
+  virtual void damage(const WalkLink& link, uint64_t offset, const char* kind) = 0;
   // The link's end. `committed`: so were the frames behind its last intact commit.
   virtual Status end(const WalkLink& link, bool committed) = 0;
 };
@@ -39,7 +39,7 @@ class DamageVisitor {
 // Finds the links. kNotFound, kVersion, kIo, kCancelled. Throws bad_alloc.
 Status plan_damage_walk(Directory& directory, SegmentReader& reader, DamageWalk* walk);
 
-// Visits all of one link. Ends the newest where a torn tail begins.
+// Visits all of one link. Ends the newest where a torn tail begins. Throws bad_alloc.
 Status walk_link(Directory& directory, const StoreId& store_id, const WalkLink& link,
                  SegmentReader& reader, DamageVisitor& visitor);
 

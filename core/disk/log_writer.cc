@@ -17,7 +17,8 @@ constexpr uint64_t kLargeValueBytes = uint64_t{16} << 10;  // from here on not c
 constexpr uint64_t kReserveBytes = uint64_t{1} << 20;
 constexpr uint64_t kRotateBytes = uint64_t{1} << 20;  // so much may be left for a rotation to sync
 
-static_assert(kStagingBytes > kFrameHeaderBytes + kKeyBytesMax + kLargeValueBytes + 8);
+static_assert(kStagingBytes >
+              kFrameHeaderBytes + kKeyBytesMax + kLargeValueBytes + 8 + kCommitFrameBytes);
 
 }  // namespace
 
@@ -202,8 +203,10 @@ void LogWriter::count_frame(uint64_t frame_checksum) {
   batch_.digest = add_to_digest(batch_.digest, frame_checksum);
 }
 
+// And leaves room for the commit.
 Status LogWriter::make_room(size_t bytes) {
-  const bool fits = staged_bytes_ + bytes <= kStagingBytes && pieces_.size() + 2 < kPiecesMax;
+  const bool fits =
+      staged_bytes_ + bytes + kCommitFrameBytes <= kStagingBytes && pieces_.size() + 2 < kPiecesMax;
   if (fits) return Status::kOk;
   const Status status = flush();
   return status == Status::kOk ? status : abandon_after_write(status);
@@ -226,7 +229,6 @@ Status LogWriter::flush() {
 // A full disk may be helped: a write that failed for want of room was refused before anything got
 // dirty that could be forgotten, so the same bytes may be written to the same place again.
 Status LogWriter::write(std::span<const Piece> pieces, uint64_t bytes) {
-  if (bytes == 0) return Status::kOk;
   Status status = file_->write(flushed_offset_, pieces);
   if (status == Status::kSpace && free_reserve()) status = file_->write(flushed_offset_, pieces);
   if (status != Status::kOk) return status;
@@ -250,9 +252,6 @@ Status LogWriter::commit(uint64_t first_live_segment) {
 }
 
 Status LogWriter::write_commit(uint64_t first_live_segment) {
-  if (staged_bytes_ + kCommitFrameBytes > kStagingBytes) {
-    if (Status status = flush(); status != Status::kOk) return status;
-  }
   std::byte* const frame = staging_.get() + staged_bytes_;
   const uint64_t seed = seed_.at(offset_);
   encode_frame_header(FrameType::kCommit, 0, kCommitPayloadBytes, seed, frame);
@@ -288,7 +287,6 @@ Status LogWriter::start_sync() {
 }
 
 void LogWriter::start_unlink() {
-  if (!has_files_to_unlink()) return;
   errand_ = Errand::kUnlink;
   worker_->start(
       [this, id = garbage_.front().id] { return directory_.unlink(SegmentName(id).text); });

@@ -80,7 +80,7 @@ class LogWriter {
 
   // Begins a sync. REQUIRES: a Worker, no errand. kIo, kSpace: none is under way.
   Status start_sync();
-  // Begins to unlink one file, if there is one to try. REQUIRES: a Worker, no errand.
+  // Begins to unlink one file. REQUIRES: a Worker, no errand, has_files_to_unlink().
   void start_unlink();
   bool has_files_to_unlink() const { return pins_ == 0 && unlinks_to_try_ != 0; }
   bool has_errand() const { return errand_ != Errand::kNone; }
@@ -103,7 +103,6 @@ class LogWriter {
   uint64_t undurable_bytes() const;
   // A sync would let segments go.
   bool has_dead_segments() const { return first_live_written_ > first_live_durable_; }
-  uint64_t oldest_segment() const { return live_.empty() ? 0 : live_.front().id; }
   const std::vector<SegmentFile>& live_segments() const { return live_; }  // oldest first
 
   uint64_t segments() const;                                 // files, of use or not

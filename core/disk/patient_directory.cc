@@ -47,8 +47,7 @@ class PatientFile final : public File {
       std::byte* const to = buffer + (at - offset);
       size_t read = 0;
       const Status status = inner_->read(at, to, want, &read);
-      if (status != Status::kOk && status != Status::kIo) return status;
-      if (status == Status::kIo || read != want) {
+      if (status != Status::kOk || read != want) {
         std::memset(to, 0, want);
         directory_.note(name_, block, std::min(file_bytes, block + kBlockBytes));
       }

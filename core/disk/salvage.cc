@@ -16,27 +16,18 @@ class Salvage final : public DamageVisitor {
   Salvage(RecoverySink& sink, RecoveryReport* report) : sink_(sink), report_(report) {}
 
   Status frame(const WalkLink& link, const Frame& frame, SegmentReader& reader) override {
-    switch (frame.type) {
-      case FrameType::kPut:
-        return put(frame, reader);
-      case FrameType::kRemove:
-        ++open_frames_;
-        return sink_.remove(frame.key);
-      case FrameType::kDrop:
-        ++open_frames_;
-        return sink_.drop(frame.key);
-      case FrameType::kCommit: {
-        const CommitPayload payload = decode_commit_payload(frame.value);
-        return commit({payload.first_epoch, payload.last_epoch, payload.durable_epoch,
-                       link.segment.id, frame.offset + frame.bytes});
-      }
-      case FrameType::kPad:
-        break;
+    if (frame.type == FrameType::kPad) return Status::kOk;
+    if (frame.type == FrameType::kCommit) {
+      const CommitPayload payload = decode_commit_payload(frame.value);
+      return commit({payload.first_epoch, payload.last_epoch, payload.durable_epoch,
+                     link.segment.id, frame.offset + frame.bytes});
     }
-    return Status::kOk;
+    ++open_frames_;
+    if (frame.type == FrameType::kPut) return put(frame, reader);
+    return frame.type == FrameType::kRemove ? sink_.remove(frame.key) : sink_.drop(frame.key);
   }
 
-  Status damage(const WalkLink&, uint64_t, const char*) override { return Status::kOk; }
+  void damage(const WalkLink&, uint64_t, const char*) override {}
 
   Status end(const WalkLink& link, bool committed) override {
     if (open_frames_ == 0) return Status::kOk;
@@ -52,7 +43,6 @@ class Salvage final : public DamageVisitor {
 
  private:
   Status put(const Frame& frame, SegmentReader& reader) {
-    ++open_frames_;
     void* value = nullptr;
     const Status status = sink_.put(frame.key, frame.value_size, &value);
     if (status != Status::kOk) return status;

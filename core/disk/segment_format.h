@@ -1,6 +1,7 @@
 // The bytes of a segment file. docs/file-format.md describes them one by one.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -94,7 +95,7 @@ void encode_frame_header(FrameType type, uint16_t key_size, uint64_t value_size,
                          std::byte* frame);
 inline constexpr size_t kChecksumFrom = 8;  // the first byte that a frame's checksum covers
 // Maps a hash to what is stored: never 0, so that zeroed blocks are no frames.
-constexpr uint64_t stored_checksum(uint64_t hash) { return hash == 0 ? 1 : hash; }
+constexpr uint64_t stored_checksum(uint64_t hash) { return std::max(hash, uint64_t{1}); }
 // Returns what it stored.
 uint64_t store_checksum(uint64_t hash, std::byte* frame);
 

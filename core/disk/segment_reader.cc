@@ -13,20 +13,11 @@ constexpr uint64_t kHintBytes = uint64_t{8} << 20;
 
 static_assert(kLargeFrameBytes > kFrameHeaderBytes + kKeyBytesMax);
 
+// Only commits and padding have empty keys: the frame's header saw to that.
 bool key_fits_type(FrameType type, std::string_view key) {
   const size_t slash = key.find('/');
-  const bool none = slash == std::string_view::npos;
-  switch (type) {
-    case FrameType::kPut:
-    case FrameType::kRemove:
-      return !none && slash != 0 && slash + 1 != key.size();
-    case FrameType::kDrop:
-      return none;
-    case FrameType::kCommit:
-    case FrameType::kPad:
-      break;
-  }
-  return true;
+  if (key.empty() || type == FrameType::kDrop) return slash == std::string_view::npos;
+  return slash != std::string_view::npos && slash != 0 && slash + 1 != key.size();
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ class SegmentReader {
   // One buffer for all segments that it will read. `meter` counts what is read.
   explicit SegmentReader(ProgressMeter& meter);
 
-  // Will read [begin, end) of `file`. Throws bad_alloc.
+  // Will read [begin, end) of `file`. REQUIRES: begin <= end. Throws bad_alloc.
   void open(std::unique_ptr<File> file, FrameSeed seed, uint64_t begin, uint64_t end);
 
   // The next frame: its checksum is right, but for a large value, which read_value() must take

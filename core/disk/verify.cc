@@ -17,10 +17,7 @@ class NullSink final : public RecoverySink {
     if (value_size > room_bytes_) {
       room_.reset();
       room_bytes_ = 0;
-      room_.reset(new (std::nothrow) std::byte[value_size]);
-      if (room_ == nullptr) {
-        return fail(Status::kMemory, "no memory for a value of {} bytes", value_size);
-      }
+      room_.reset(new std::byte[value_size]);
       room_bytes_ = value_size;
     }
     *value = room_.get();
@@ -41,9 +38,8 @@ class DamageList final : public DamageVisitor {
   explicit DamageList(std::vector<Damage>* damage) : damage_(damage) {}
 
   Status frame(const WalkLink&, const Frame&, SegmentReader&) override { return Status::kOk; }
-  Status damage(const WalkLink& link, uint64_t offset, const char* kind) override {
+  void damage(const WalkLink& link, uint64_t offset, const char* kind) override {
     damage_->push_back({SegmentName(link.segment.id).text, offset, kind});
-    return Status::kOk;
   }
   Status end(const WalkLink&, bool) override { return Status::kOk; }
 

@@ -100,7 +100,8 @@ inline std::unique_ptr<Directory> open_locked(FileSystem& files, const char* pat
 // written epoch, or, where the log continues from its durable point, all that is above that.
 class LogClient {
  public:
-  LogClient(Directory& directory, uint64_t segment_bytes) : recovered(recover_all(directory)) {
+  LogClient(Directory& directory, uint64_t segment_bytes, Worker* worker = nullptr)
+      : recovered(recover_all(directory)) {
     if (recovered.status != Status::kOk) return;
     LogPosition& position = recovered.position;
     if (position.store_id == StoreId{}) position.store_id = {1, 2, 3, 4, 5, 6, 7, 8};
@@ -110,7 +111,7 @@ class LogClient {
     for (const Batch& batch : recovered.batches) {
       if (batch.last_epoch > position.durable_epoch) batches_.push_back(batch);
     }
-    writer = std::make_unique<LogWriter>(directory, position, segment_bytes);
+    writer = std::make_unique<LogWriter>(directory, position, segment_bytes, worker);
   }
 
   // Accepts one epoch, which is not written yet. Its number.

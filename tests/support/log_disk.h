@@ -6,6 +6,7 @@
 #include "disk/verify.h"
 #include "support/catch.h"
 #include "support/log_client.h"
+#include "support/passing_directory.h"
 #include "support/sim_file_system.h"
 
 #include <string>
@@ -66,41 +67,5 @@ inline SimDisk with_file(SimDisk disk, const std::string& path, std::vector<uint
   disk.plant_file(path, std::move(bytes));
   return disk;
 }
-
-// Passes everything on: for directories that do one thing differently.
-class PassingDirectory : public Directory {
- public:
-  explicit PassingDirectory(Directory& inner) : inner_(inner) {}
-  Status list(std::vector<DirectoryEntry>* entries) override { return inner_.list(entries); }
-  Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
-    return inner_.open_file(name, mode, file);
-  }
-  Status unlink(const char* name) override { return inner_.unlink(name); }
-  Status sync() override { return inner_.sync(); }
-  Status lock(const char* name) override { return inner_.lock(name); }
-  const std::string& path() const override { return inner_.path(); }
-
- protected:
-  Directory& inner_;
-};
-
-// Likewise for files, to be read only.
-class PassingFile : public File {
- public:
-  explicit PassingFile(std::unique_ptr<File> inner) : inner_(std::move(inner)) {}
-  Status read(uint64_t offset, void* buffer, size_t size, size_t* got) override {
-    return inner_->read(offset, buffer, size, got);
-  }
-  Status write(uint64_t, std::span<const Piece>) override { return Status::kIo; }
-  Status sync() override { return Status::kIo; }
-  void start_writeback(uint64_t, uint64_t) override {}
-  uint64_t next_data(uint64_t offset) override { return inner_->next_data(offset); }
-  Status allocate(uint64_t) override { return Status::kIo; }
-  Status size(uint64_t* bytes) override { return inner_->size(bytes); }
-  Status close() override { return inner_->close(); }
-
- protected:
-  std::unique_ptr<File> inner_;
-};
 
 }  // namespace dskvs::test

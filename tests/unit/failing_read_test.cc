@@ -4,7 +4,6 @@
 // refuse, callers cancel, there is no thread to be had, files are not what the directory said.
 
 #include <pthread.h>
-#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -83,38 +82,30 @@ SimDisk damaged(const Log& log, uint64_t segment, size_t at) {
   return with_file(log.files.disk(), path_of(segment), bytes);
 }
 
-// A directory on a disk where some blocks of one file cannot be read.
-class BadSectors : public PassingDirectory {
+// A directory whose files answer reads as `read` says.
+class Altered : public PassingDirectory {
  public:
-  BadSectors(Directory& inner, std::string name, uint64_t begin, uint64_t end)
-      : PassingDirectory(inner), name_(std::move(name)), begin_(begin), end_(end) {}
-
+  using Read = std::function<Status(File&, uint64_t offset, void*, size_t, size_t* got)>;
+  Altered(Directory& inner, Read read) : PassingDirectory(inner), read_(std::move(read)) {}
   Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
-    class BadFile : public PassingFile {
+    class AlteredFile : public PassingFile {
      public:
-      BadFile(std::unique_ptr<File> inner, uint64_t begin, uint64_t end)
-          : PassingFile(std::move(inner)), begin_(begin), end_(end) {}
+      AlteredFile(std::unique_ptr<File> inner, const Read& read)
+          : PassingFile(std::move(inner)), read_(read) {}
       Status read(uint64_t offset, void* buffer, size_t size, size_t* got) override {
-        const bool bad = offset < end_ && offset + size > begin_;
-        return bad ? fail(Status::kIo, "bad sector") : inner_->read(offset, buffer, size, got);
+        return read_(*inner_, offset, buffer, size, got);
       }
 
      private:
-      const uint64_t begin_;
-      const uint64_t end_;
+      const Read& read_;
     };
     const Status status = inner_.open_file(name, mode, file);
-    const bool bad = name_.empty() || name_ == name;
-    if (status == Status::kOk && bad) {
-      *file = std::make_unique<BadFile>(std::move(*file), begin_, end_);
-    }
+    if (status == Status::kOk) *file = std::make_unique<AlteredFile>(std::move(*file), read_);
     return status;
   }
 
  private:
-  const std::string name_;  // empty: all files
-  const uint64_t begin_;
-  const uint64_t end_;
+  const Read read_;
 };
 
 // Refuses at one call.
@@ -211,6 +202,103 @@ TEST_CASE("verify finds all of the damage, or says that it could not read") {
   }
 }
 
+TEST_CASE("whatever fails behind a damaged place, verify finds all of the damage or says so") {
+  // Two large values, side by side, and the only large ones: behind them the log is read on.
+  const LargeLog log(3 * kMegabyte);
+  SimDisk disk = damaged(log, 1, kSegmentStart + 50'000 + kMegabyte / 2);
+  std::vector<uint8_t> bytes = disk.read_file(path_of(1));
+  bytes.at(kSegmentStart + 50'000 + 3 * kMegabyte / 2) ^= 1;
+  disk = with_file(disk, path_of(1), bytes);
+  const std::vector<Damage> all = verify_disk(disk);
+  REQUIRE_FALSE(all.empty());
+  Contents rest = log.contents();
+  REQUIRE(rest.erase("a/1") + rest.erase("a/2") == 2);
+  REQUIRE(salvage_disk(disk).contents == rest);
+  for (const bool sticky : {false, true}) {
+    const uint64_t failed = fail_each_call(disk, sticky, [&](Directory& directory) {
+      std::vector<Damage> damage;
+      const Status status = verify(directory, {}, &damage);
+      if (status == Status::kOk) REQUIRE(damage == all);
+      return status;
+    });
+    REQUIRE(failed > 20);
+  }
+}
+
+TEST_CASE("where no header tells whose a log is, an intact commit does") {
+  CraftedSegment segment;
+  segment.put("a/1", "one");
+  segment.commit();
+  const size_t first_commit = segment.bytes.size() - kCommitFrameBytes;
+  segment.put("a/2", "two");
+  CommitPayload payload = segment.next_commit();
+  payload.durable_epoch = 1;  // so that what stands before it is no torn tail
+  segment.commit(payload);
+  const size_t second_commit = segment.bytes.size() - kCommitFrameBytes;
+  segment.bytes[0] ^= 1;
+  const auto disk_with = [&](const std::vector<size_t>& flipped) {
+    std::vector<uint8_t> bytes = segment.bytes;
+    for (const size_t at : flipped) bytes[at] ^= 1;
+    SimDisk disk;
+    disk.make_directory(kLogPath);
+    disk.plant_file(path_of(1), bytes);
+    return disk;
+  };
+  constexpr size_t kCheck = 8;  // of the commit's own header; what may_be_commit() asks is intact
+  const Contents both{{"a/1", "one"}, {"a/2", "two"}};
+  REQUIRE(salvage_disk(disk_with({})).contents == both);
+  REQUIRE(salvage_disk(disk_with({first_commit + kCheck})).contents == both);
+  REQUIRE(salvage_disk(disk_with({first_commit + 40})).contents == both);
+  REQUIRE(salvage_disk(disk_with({first_commit + kCheck, second_commit + 40})).contents.empty());
+
+  const std::vector<Damage> all = verify_disk(disk_with({}));
+  REQUIRE(all == std::vector<Damage>{{SegmentName(1).text, 0, "the segment's header is wrong"}});
+  for (const bool sticky : {false, true}) {
+    const uint64_t failed = fail_each_call(disk_with({}), sticky, [&](Directory& directory) {
+      std::vector<Damage> damage;
+      const Status status = verify(directory, {}, &damage);
+      if (status == Status::kOk) REQUIRE(damage == all);
+      return status;
+    });
+    REQUIRE(failed > 10);
+  }
+
+  // Cut since its size was asked for, within the first commit that it is searched for.
+  SimFileSystem files(disk_with({}));
+  const auto inner = open_read_only(files);
+  Altered cut(*inner, [](File& file, uint64_t offset, void* buffer, size_t size, size_t* got) {
+    const Status status = file.read(offset, buffer, size, got);
+    if (offset == 0 && size > kBlockBytes) *got = kCommitFrameBytes - 1;
+    return status;
+  });
+  const Salvaged found = salvage_all(cut);
+  REQUIRE(found.status == Status::kOk);
+  REQUIRE(found.contents.empty());
+  REQUIRE(found.damage == all);
+}
+
+TEST_CASE("a block that has become short is as one that cannot be read") {
+  const SmallLog log;
+  constexpr uint64_t kShort = 10 * kBlockBytes;
+  SimFileSystem files(log.files.disk());
+  const auto inner = open_read_only(files);
+  Altered directory(*inner,
+                    [](File& file, uint64_t offset, void* buffer, size_t size, size_t* got) {
+                      if (size > kBlockBytes) return fail(Status::kIo, "too much at once");
+                      const Status status = file.read(offset, buffer, size, got);
+                      if (offset == kShort) *got = 10;
+                      return status;
+                    });
+  const Salvaged found = salvage_all(directory);
+  REQUIRE(found.status == Status::kOk);
+  REQUIRE(log.only_holds_what_was_put(found.contents));
+  REQUIRE(found.contents.size() + 6 >= log.contents().size());  // two values touch a block
+  for (uint64_t id = 1; id <= 2; ++id) {                        // the third is shorter
+    const Damage listed{SegmentName(id).text, kShort, "4096 bytes cannot be read"};
+    REQUIRE(std::count(found.damage.begin(), found.damage.end(), listed) == 1);
+  }
+}
+
 TEST_CASE("a read that fails once takes nothing from what salvage rescues") {
   const SmallLog log;
   const SimDisk disk = damaged(log, 2, 5000);
@@ -303,17 +391,8 @@ TEST_CASE("a block that a second thread fails to read is an error, and is passed
   }
 }
 
-TEST_CASE("on one processor, and without a thread to read ahead, a log is read all the same") {
+TEST_CASE("without a thread to read ahead, a log is read all the same") {
   const LargeLog log(6 * kMegabyte);
-  cpu_set_t before;
-  cpu_set_t one;
-  REQUIRE(::sched_getaffinity(0, sizeof before, &before) == 0);
-  CPU_ZERO(&one);
-  CPU_SET(::sched_getcpu(), &one);
-  REQUIRE(::sched_setaffinity(0, sizeof one, &one) == 0);
-  REQUIRE(recover_disk(log.files.disk()).contents == log.contents());
-  REQUIRE(::sched_setaffinity(0, sizeof before, &before) == 0);
-
   const NoThreads none;
   const Recovered found = recover_disk(log.files.disk());
   REQUIRE(found.status == Status::kOk);
@@ -364,32 +443,6 @@ TEST_CASE("a value that is read straight to its place may fail there too") {
           Status::kCancelled);
   REQUIRE(sink.contents.size() == 1);
 }
-
-// A directory whose files answer reads as `read` says.
-class Altered : public PassingDirectory {
- public:
-  using Read = std::function<Status(File&, uint64_t offset, void*, size_t, size_t* got)>;
-  Altered(Directory& inner, Read read) : PassingDirectory(inner), read_(std::move(read)) {}
-  Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
-    class AlteredFile : public PassingFile {
-     public:
-      AlteredFile(std::unique_ptr<File> inner, const Read& read)
-          : PassingFile(std::move(inner)), read_(read) {}
-      Status read(uint64_t offset, void* buffer, size_t size, size_t* got) override {
-        return read_(*inner_, offset, buffer, size, got);
-      }
-
-     private:
-      const Read& read_;
-    };
-    const Status status = inner_.open_file(name, mode, file);
-    if (status == Status::kOk) *file = std::make_unique<AlteredFile>(std::move(*file), read_);
-    return status;
-  }
-
- private:
-  const Read read_;
-};
 
 TEST_CASE("a file that is cut, or changes, between two reads is an error or damage") {
   constexpr size_t kValueBytes = kMegabyte + 200'000;

@@ -3,6 +3,7 @@
 // segments made by hand that say one wrong thing each, beside the same ones that do not; a
 // directory and a sink that fail on purpose.
 
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,10 +13,27 @@
 #include <utility>
 
 #include "checksum.h"
+#include "disk/log_survey.h"
 #include "support/catch.h"
 #include "support/crafted_segment.h"
 #include "support/log_disk.h"
 #include "support/temp_dir.h"
+
+namespace {
+
+uint64_t machine_bytes = uint64_t{1} << 32;  // of memory; 0: the system does not say
+
+}  // namespace
+
+// In the place of the system's.
+int sysinfo(struct sysinfo* info) noexcept {
+  if (machine_bytes == 0) return -1;
+  *info = {};
+  info->totalram = machine_bytes / 2;
+  info->totalswap = machine_bytes - machine_bytes / 2;
+  info->mem_unit = 1;
+  return 0;
+}
 
 namespace dskvs::test {
 namespace {
@@ -430,7 +448,7 @@ TEST_CASE("a value that no memory can hold is refused before the sink is asked f
     }
     bool asked = false;
   };
-  constexpr uint64_t kHuge = uint64_t{1} << 40;
+  constexpr uint64_t kHuge = uint64_t{1} << 30;
   CraftedSegment first;
   first.add(FrameType::kPut, "a/b", kHuge, "");
   const uint64_t end = kSegmentStart + frame_bytes(3, kHuge) + kCommitFrameBytes;
@@ -450,13 +468,34 @@ TEST_CASE("a value that no memory can hold is refused before the sink is asked f
     WARN("no sparse file of this size can be made here");
     return;
   }
-  AskedSink sink;
-  LogPosition position;
-  RecoveryReport report;
-  REQUIRE(recover(*directory, {}, sink, &position, &report) == Status::kMemory);
-  REQUIRE_FALSE(sink.asked);
-  std::vector<Damage> damage;
-  REQUIRE(verify(*directory, {}, &damage) == Status::kMemory);
+  const uint64_t before = machine_bytes;
+  for (const uint64_t bytes : {kHuge - 1, kHuge, uint64_t{0}}) {
+    machine_bytes = bytes;
+    const bool refused = bytes == kHuge - 1;
+    AskedSink sink;
+    LogPosition position;
+    RecoveryReport report;
+    INFO(bytes);
+    REQUIRE(recover(*directory, {}, sink, &position, &report) ==
+            (refused ? Status::kMemory : Status::kFull));
+    REQUIRE(sink.asked != refused);
+    std::vector<Damage> damage;
+    if (refused) REQUIRE(verify(*directory, {}, &damage) == Status::kMemory);
+  }
+  machine_bytes = before;
+}
+
+TEST_CASE("a segment is found by its number") {
+  CraftedSegment second({{1}, 2, 0, 0, 1});
+  CraftedSegment fourth({{1}, 4, 0, 0, 1});
+  SimFileSystem files(disk_of({&second, &fourth}));
+  Survey survey;
+  REQUIRE(survey_log(*open_read_only(files), &survey) == Status::kOk);
+  for (const uint64_t id : {2, 4}) {
+    REQUIRE(survey.find(id) != nullptr);
+    REQUIRE(survey.find(id)->id == id);
+  }
+  for (const uint64_t id : {0, 1, 3, 5}) REQUIRE(survey.find(id) == nullptr);
 }
 
 TEST_CASE("a number that no writer gives a segment is refused") {

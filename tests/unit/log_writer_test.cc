@@ -47,11 +47,21 @@ void require_survives_power_cut(const SimDisk& disk, const LogClient& client) {
   });
 }
 
+enum class Errands { kNone, kSameThread };  // done when begun, with effect when finished
+
 struct Simulated {
   SimFileSystem files;
   std::unique_ptr<Directory> directory = open_locked(files, kPath);
-  LogClient client{*directory, kSegmentBytes};
+  Worker worker{true, [] {}};
+  LogClient client;
   LogWriter& writer = *client.writer;
+
+  explicit Simulated(Errands errands = Errands::kNone)
+      : client(*directory, kSegmentBytes, errands == Errands::kNone ? nullptr : &worker) {}
+
+  void fail_call(uint64_t after, SimError error = SimError::kEio) {
+    files.set_fault({.call = files.calls() + after, .error = error, .sticky = false});
+  }
 };
 
 }  // namespace
@@ -129,7 +139,7 @@ TEST_CASE("full segments are synced before they get a successor, and unlinked wh
   sim.client.put("a/x", "x");
   REQUIRE(sim.client.write_and_sync() == Status::kOk);
   REQUIRE(sim.writer.segments() <= 2);
-  REQUIRE(sim.writer.oldest_segment() + 1 >= sim.writer.segment());
+  REQUIRE(sim.writer.live_segments().front().id + 1 >= sim.writer.segment());
   require_recovers(sim.files, sim.client, sim.writer.written_epoch());
 }
 
@@ -191,6 +201,169 @@ TEST_CASE("a failed sync is never retried on its file") {
   REQUIRE(sim.writer.segment() > segment);
   REQUIRE(sim.writer.durable_epoch() == 1);
   REQUIRE(sim.writer.segments() == 1);
+}
+
+TEST_CASE("a batch that has failed takes nothing more, and has no effect") {
+  Simulated sim;
+  sim.client.put("a/1", "one");
+  REQUIRE(sim.client.write() == Status::kOk);
+  REQUIRE(sim.writer.begin(2) == Status::kOk);
+  sim.fail_call(0);
+  const std::string value = value_of(10'000, 1);
+  const auto put = [&] { return sim.writer.put("a", "2", value.data(), value.size()); };
+  int puts = 1;
+  while (put() == Status::kOk) REQUIRE(++puts < 100);  // until it does not fit into the staging
+  REQUIRE(sim.files.faults_raised() == 1);
+  for (const Status status :
+       {put(), sim.writer.remove("a", "1"), sim.writer.drop("a"), sim.writer.commit(0)}) {
+    REQUIRE(status == Status::kIo);
+    REQUIRE(std::string(last_error()).find("has failed before") != std::string::npos);
+  }
+  REQUIRE(sim.writer.written_epoch() == 1);
+  REQUIRE(sim.writer.durable_epoch() == 1);
+  require_recovers(sim.files, sim.client, 1);
+  sim.client.put("a/2", "two");
+  REQUIRE(sim.client.write() == Status::kOk);
+  require_recovers(sim.files, sim.client, 2);
+}
+
+TEST_CASE("a batch may have any number of frames and bytes") {
+  Simulated sim;
+  // Values that are not copied, and need no padding: two pieces each.
+  std::vector<Operation> operations;
+  for (int i = 100; i < 400; ++i) {
+    operations.push_back(
+        {FrameType::kPut, "a/" + std::to_string(i), value_of(16'387, static_cast<unsigned>(i))});
+  }
+  REQUIRE(frame_bytes(5, 16'387) == kFrameHeaderBytes + 5 + 16'387);
+  sim.client.accept(operations);
+  REQUIRE(sim.client.write() == Status::kOk);
+  require_recovers(sim.files, sim.client, 1);
+
+  // Batches that end anywhere around 512 KiB.
+  for (uint64_t less = 0; less < 3 * kCommitFrameBytes; less += 8) {
+    operations.clear();
+    for (int i = 100; i < 164; ++i) {
+      const size_t size = 8192 - kFrameHeaderBytes - 5 - (i == 163 ? less : 0);
+      operations.push_back(
+          {FrameType::kPut, "b/" + std::to_string(i), std::string(size, static_cast<char>(i))});
+    }
+    const uint64_t epoch = sim.client.accept(operations);
+    REQUIRE(sim.client.write() == Status::kOk);
+    REQUIRE(sim.writer.written_epoch() == epoch);
+  }
+  require_recovers(sim.files, sim.client, sim.client.accepted());
+}
+
+TEST_CASE("what is not durable is counted, in the segment in hand") {
+  Simulated sim;
+  REQUIRE(sim.writer.undurable_bytes() == 0);
+  sim.client.put("a/1", "one");
+  REQUIRE(sim.client.write() == Status::kOk);
+  REQUIRE(sim.writer.undurable_bytes() == frame_bytes(3, 3) + kCommitFrameBytes);
+  REQUIRE(sim.writer.sync() == Status::kOk);
+  REQUIRE(sim.writer.undurable_bytes() < kBlockBytes);  // padding
+  sim.client.put("a/2", "two");
+  REQUIRE(sim.client.write() == Status::kOk);
+  sim.fail_call(1);
+  REQUIRE(sim.writer.sync() == Status::kIo);
+  REQUIRE(sim.writer.undurable_bytes() == 0);  // there is none
+}
+
+TEST_CASE("a sync that is under way counts for what was written before it, and only that") {
+  Simulated sim(Errands::kSameThread);
+  REQUIRE(sim.writer.start_sync() == Status::kOk);
+  REQUIRE_FALSE(sim.writer.has_errand());  // there was nothing to sync
+  REQUIRE(sim.writer.finish_errand() == Status::kOk);
+  sim.client.put("a/1", "one");
+  REQUIRE(sim.client.write() == Status::kOk);
+  REQUIRE(sim.writer.start_sync() == Status::kOk);
+  REQUIRE(sim.writer.has_errand());
+  sim.client.put("a/2", "two");
+  REQUIRE(sim.client.write() == Status::kOk);
+  REQUIRE(sim.writer.durable_epoch() == 0);
+  REQUIRE(sim.writer.finish_errand() == Status::kOk);
+  REQUIRE(sim.writer.durable_epoch() == 1);
+  REQUIRE(sim.writer.written_epoch() == 2);
+  REQUIRE(sim.writer.start_sync() == Status::kOk);
+  REQUIRE(sim.writer.finish_errand() == Status::kOk);
+  REQUIRE(sim.writer.durable_epoch() == 2);
+  REQUIRE(sim.writer.start_sync() == Status::kOk);
+  REQUIRE_FALSE(sim.writer.has_errand());
+  require_survives_power_cut(sim.files.disk(), sim.client);
+}
+
+TEST_CASE("close reports the sync that failed, whoever made it") {
+  for (const bool under_way : {false, true}) {
+    Simulated sim(Errands::kSameThread);
+    sim.client.put("a/1", "one");
+    REQUIRE(sim.client.write() == Status::kOk);
+    sim.fail_call(1);  // behind the padding
+    if (under_way) REQUIRE(sim.writer.start_sync() == Status::kOk);
+    REQUIRE(sim.writer.close() == Status::kIo);
+    REQUIRE(sim.files.faults_raised() == 1);
+    REQUIRE(sim.writer.durable_epoch() == 0);
+    require_recovers(sim.files, sim.client, 1);
+  }
+}
+
+TEST_CASE("a sync that cannot even begin abandons the segment") {
+  Simulated sim(Errands::kSameThread);
+  sim.client.put("a/1", "one");
+  REQUIRE(sim.client.write() == Status::kOk);
+  sim.files.set_fault({.call = sim.files.calls(), .error = SimError::kEio, .sticky = true});
+  REQUIRE(sim.writer.start_sync() == Status::kIo);
+  REQUIRE_FALSE(sim.writer.has_errand());
+  REQUIRE(sim.writer.continues_from_durable());
+  sim.files.clear_fault();
+  REQUIRE(sim.client.write_and_sync() == Status::kOk);
+  REQUIRE(sim.writer.durable_epoch() == 1);
+  require_survives_power_cut(sim.files.disk(), sim.client);
+}
+
+TEST_CASE(
+    "files of no use are unlinked one by one, again where it failed, not where they are gone") {
+  Simulated sim(Errands::kSameThread);
+  while (sim.writer.segment() < 4) {
+    sim.client.put("a/x", value_of(9000, 1));
+    REQUIRE(sim.client.write() == Status::kOk);
+  }
+  sim.client.put("a/x", "x");  // all that lives
+  REQUIRE(sim.client.write(4) == Status::kOk);
+  REQUIRE(sim.writer.sync() == Status::kOk);
+  const auto unlink_one = [&] {
+    REQUIRE(sim.writer.has_files_to_unlink());
+    sim.writer.start_unlink();
+    REQUIRE(sim.writer.has_errand());
+    REQUIRE(sim.writer.finish_errand() == Status::kOk);
+  };
+  const uint64_t files = sim.writer.segments();
+  REQUIRE(files == 4);
+  REQUIRE(sim.directory->unlink(SegmentName(1).text) == Status::kOk);  // by somebody else
+  unlink_one();
+  REQUIRE(sim.writer.segments() == 3);
+  sim.fail_call(0);
+  unlink_one();
+  REQUIRE(sim.writer.segments() == 3);
+  unlink_one();
+  REQUIRE(sim.writer.segments() == 2);
+  REQUIRE_FALSE(sim.writer.has_files_to_unlink());  // until something new happens
+  sim.client.put("a/y", "y");
+  REQUIRE(sim.client.write_and_sync() == Status::kOk);
+  unlink_one();
+  REQUIRE(sim.writer.segments() == 1);
+  REQUIRE(sim.files.disk().has_file("/store/0000000000000004.dskvs"));
+  REQUIRE_FALSE(sim.files.disk().has_file("/store/0000000000000002.dskvs"));
+  require_recovers(sim.files, sim.client, sim.client.accepted());
+}
+
+TEST_CASE("a writer that goes while an errand is under way waits for it") {
+  Simulated sim(Errands::kSameThread);
+  sim.client.put("a/1", "one");
+  REQUIRE(sim.client.write() == Status::kOk);
+  REQUIRE(sim.writer.start_sync() == Status::kOk);
+  sim.client.writer.reset();
+  require_survives_power_cut(sim.files.disk(), sim.client);
 }
 
 TEST_CASE("syncs that fail for ever do not fill the disk") {
