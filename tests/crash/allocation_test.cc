@@ -17,6 +17,7 @@
 #include "store.h"
 #include "support/catch.h"
 #include "support/crafted_segment.h"
+#include "support/passing_directory.h"
 #include "support/seed.h"
 #include "support/temp_dir.h"
 
@@ -187,7 +188,7 @@ TEST_CASE("memory that ends while a killed store is opened ends that, and all is
   const std::string path = directory / "store";
   Model model;
   {
-    // Written, and not durable: a put, a removal and a drop of everything.
+    // Written, and not durable: puts, removals and a drop of everything.
     Subject subject(posix_file_system(), path);
     REQUIRE(subject.open() == Status::kOk);
     for (uint32_t key = 0; key < 12; ++key) {
@@ -196,6 +197,7 @@ TEST_CASE("memory that ends while a killed store is opened ends that, and all is
     REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
     REQUIRE(subject.apply({Verb::kDeleteAll, 1}) == Status::kOk);
     REQUIRE(subject.apply({Verb::kDelete, 4}) == Status::kOk);
+    REQUIRE(subject.apply({Verb::kDelete, 8}) == Status::kOk);
     REQUIRE(subject.apply({Verb::kPut, 3, 10, 1}) == Status::kOk);
     REQUIRE(subject.apply({Verb::kPut, 6, 10, 2}) == Status::kOk);
     REQUIRE(subject.step());
@@ -250,6 +252,33 @@ void write_damaged_log(const std::string& path) {
   }
 }
 
+// Stores that exist are on a disk that cannot read a block of their second segment.
+class BadDisk : public FileSystem {
+ public:
+  Status open_directory(const char* path, Presence presence, const char* marker,
+                        std::unique_ptr<Directory>* directory) override {
+    std::unique_ptr<Directory> inner;
+    const Status status = posix_file_system().open_directory(path, presence, marker, &inner);
+    if (status != Status::kOk || presence != Presence::kMustExist) {
+      *directory = std::move(inner);
+      return status;
+    }
+    *directory = std::make_unique<BadDirectory>(std::move(inner));
+    return status;
+  }
+
+ private:
+  class BadDirectory : public BadSectors {
+   public:
+    explicit BadDirectory(std::unique_ptr<Directory> inner)
+        : BadSectors(*inner, SegmentName(2).text, 3 * kBlockBytes, 3 * kBlockBytes + 1),
+          owned_(std::move(inner)) {}
+
+   private:
+    const std::unique_ptr<Directory> owned_;
+  };
+};
+
 TEST_CASE("memory that ends while a store is checked or rescued ends that, and nothing else") {
   const TempDir directory(TempDir::fast_base());
   write_damaged_log(directory / "store");
@@ -289,11 +318,56 @@ TEST_CASE("memory that ends while a store is checked or rescued ends that, and n
     REQUIRE((status == Status::kCorrupt || status == Status::kMemory));
     return status;
   });
-  fail_each([&](std::vector<Entry*>* damage) {
-    return salvage_store(path.c_str(), target.c_str(), {}, environment, damage);
-  });
+  BadDisk bad_disk;
+  const Environment unreadable{bad_disk, environment.clock, environment.random, false};
+  for (const Environment& where : {environment, unreadable}) {
+    fail_each([&](std::vector<Entry*>* damage) {
+      return salvage_store(path.c_str(), target.c_str(), {}, where, damage);
+    });
+  }
   fail_at = UINT64_MAX;
   fail_for_good = false;
+  arena_set_fault(nullptr);
+}
+
+TEST_CASE(
+    "memory that ends while a store is cleaned ends that, and all is well when there is some") {
+  constexpr uint32_t kKeys = 1'000;  // of a collection each: more records than a chunk has
+  arena_set_fault(arena_is_due);
+  for (const bool for_good : {false, true}) {
+    uint64_t failures = 0;
+    bool failed = true;
+    for (uint64_t at = 0; failed; ++at) {
+      const TempDir directory(TempDir::fast_base());
+      Subject subject(posix_file_system(), directory / "store");
+      REQUIRE(subject.open() == Status::kOk);
+      for (uint32_t key = 0; key < 2 * kKeys; ++key) {
+        REQUIRE(subject.apply({Verb::kPut, key, 8, key}) == Status::kOk);
+      }
+      REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+      const Model model = subject.contents();
+      REQUIRE(model.size() == 2 * kKeys);
+      counted = 0;
+      fail_at = at;
+      fail_for_good = for_good;
+      const Status status = armed_call([&] { return subject.apply({Verb::kCompact}); });
+      failed = counted > at;
+      fail_at = UINT64_MAX;
+      fail_for_good = false;
+      INFO("allocation " << at << ": " << last_error());
+      REQUIRE((status == Status::kOk || (failed && status == Status::kMemory)));
+      failures += status == Status::kMemory;
+      for (int i = 0; i < 100 && subject.step(); ++i) {
+      }
+      REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+      REQUIRE(subject.apply({Verb::kCompact}) == Status::kOk);
+      REQUIRE(subject.contents() == model);
+      REQUIRE(subject.close() == Status::kOk);
+      REQUIRE(subject.open() == Status::kOk);
+      REQUIRE(subject.contents() == model);
+    }
+    REQUIRE(failures > 0);
+  }
   arena_set_fault(nullptr);
 }
 

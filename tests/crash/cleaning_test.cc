@@ -1,4 +1,5 @@
-// Goal: cleaning ends, and keeps up with writers that never pause.
+// Goal: cleaning ends, and keeps up with writers that never pause; what is due is done in time, and
+// a disk that fails in the middle of a large epoch costs nothing.
 // Method: a store on the simulated disk whose persister moves when the test says so; calls to the
 // disk and segments are counted, so that what would go on for ever fails instead.
 #include <algorithm>
@@ -10,6 +11,35 @@
 
 namespace dskvs::test {
 namespace {
+
+// Whatever is written fits into one segment.
+constexpr LogShape kLargeLog{.segment_bytes_min = 64'000'000, .slack_bytes = 256'000'000};
+
+uint64_t log_bytes(const SimDisk& disk) {
+  uint64_t bytes = 0;
+  for (const std::string& path : disk.files(kStorePath)) {
+    if (path.ends_with(".dskvs")) bytes += disk.read_file(path).size();
+  }
+  return bytes;
+}
+
+void put(Subject& subject, Model* model, const Operation& operation) {
+  REQUIRE(subject.apply(operation) == Status::kOk);
+  (*model)[key_of(operation)] = value_of(operation);
+}
+
+void step_until_quiet(Subject& subject) {
+  uint64_t steps = 0;
+  while (subject.step()) REQUIRE(++steps < 100'000);
+}
+
+// A process that dies now leaves this store.
+void require_survives_kill(const SimFileSystem& files, const Model& model) {
+  SimFileSystem left(files.disk().after_kill());
+  Subject subject(left);
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.contents() == model);
+}
 
 TEST_CASE("a compaction ends, though what it leaves behind is enough to be cleaned again") {
   SimFileSystem files;
@@ -69,6 +99,188 @@ TEST_CASE("when memory ends while cleaning, a removal does not come back over a 
   REQUIRE(subject.close() == Status::kOk);
   REQUIRE(subject.open() == Status::kOk);
   CHECK(subject.contents() == accepted);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+TEST_CASE(
+    "when most of what is live changes at once, the rest is written along, and the log is new") {
+  SimFileSystem files;
+  Subject subject(files);
+  REQUIRE(subject.open() == Status::kOk);
+  constexpr uint32_t kKeys = 100;
+  constexpr uint32_t kValueBytes = 20'000;
+  Model model;
+  for (uint32_t i = 0; i < kKeys; ++i) put(subject, &model, {Verb::kPut, i, kValueBytes, i});
+  step_until_quiet(subject);
+  for (uint64_t round = 1; round <= 3; ++round) {
+    // Three quarters of it, which is too little to leave the old segments behind by itself.
+    for (uint32_t i = 0; i < kKeys * 3 / 4; ++i) {
+      put(subject, &model, {Verb::kPut, i, kValueBytes, round * kKeys + i});
+    }
+    step_until_quiet(subject);
+    REQUIRE(log_bytes(files.disk()) < kKeys * kValueBytes * 11 / 10);
+    REQUIRE(subject.contents() == model);
+    require_survives_kill(files, model);
+  }
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+TEST_CASE("cleaning goes on when all is quiet, through however much that need not be rescued") {
+  SimFileSystem files;
+  constexpr uint32_t kKeys = 40'000;
+  {
+    // Garbage, and behind it entries in more parts than are looked at at once; nothing is cleaned.
+    Subject subject(files, kStorePath,
+                    {.segment_bytes_min = 100'000, .slack_bytes = uint64_t{1} << 30});
+    REQUIRE(subject.open() == Status::kOk);
+    for (uint32_t i = 0; i < 700; ++i) {
+      REQUIRE(subject.apply({Verb::kPut, 0, 6'000, i}) == Status::kOk);
+      subject.step();
+    }
+    for (uint32_t i = 0; i < kKeys; ++i) {
+      REQUIRE(subject.apply({Verb::kPut, 2 * i + 1, 7, i}) == Status::kOk);
+    }
+    REQUIRE(subject.close() == Status::kOk);
+  }
+  const uint64_t before = log_bytes(files.disk());
+  REQUIRE(before > 5'000'000);
+  Subject subject(files, kStorePath, {.segment_bytes_min = 100'000, .slack_bytes = 4'000'000});
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.apply({Verb::kPut, 0, 6'000, 1}) == Status::kOk);
+  step_until_quiet(subject);
+  REQUIRE(log_bytes(files.disk()) + 2'000'000 < before);
+  REQUIRE(subject.close() == Status::kOk);
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+TEST_CASE("much that is not durable is synced before it is time, and little when it is") {
+  for (const bool much : {false, true}) {
+    SimFileSystem files;
+    Subject subject(files, kStorePath, kLargeLog);
+    REQUIRE(subject.open() == Status::kOk);
+    const auto step = [&](uint64_t steps) {
+      for (uint64_t i = 0; i < steps; ++i) (void)subject.step(false);
+    };
+    // What comes after a quiet time is written and synced at once.
+    REQUIRE(subject.apply({Verb::kPut, 0, 10, 0}) == Status::kOk);
+    step(10);
+    REQUIRE(subject.marks().durable == subject.marks().accepted);
+    // What comes right behind it, when its turn comes.
+    for (uint32_t i = 0; i < 17; ++i) {
+      REQUIRE(subject.apply({Verb::kPut, i, much ? uint32_t{1} << 20 : 10, i}) == Status::kOk);
+    }
+    step(10);
+    REQUIRE(subject.marks().written < subject.marks().accepted);
+    subject.pass(3'000);
+    step(1);
+    REQUIRE(subject.marks().written == subject.marks().accepted);
+    step(20);
+    const Marks marks = subject.marks();
+    REQUIRE((marks.durable == marks.accepted) == much);
+    subject.pass(100'000);
+    step(20);
+    REQUIRE(subject.marks().durable == marks.accepted);
+    REQUIRE(subject.close() == Status::kOk);
+  }
+}
+
+TEST_CASE("while the disk is full, segments that could not be begun do not pile up") {
+  SimFileSystem files;
+  Subject subject(files);
+  REQUIRE(subject.open() == Status::kOk);
+  Model model;
+  put(subject, &model, {Verb::kPut, 0, 1'000, 0});
+  step_until_quiet(subject);
+  const size_t files_before = files.disk().files(kStorePath).size();
+  files.set_capacity(1);
+  put(subject, &model, {Verb::kPut, 1, 1'000, 1});
+  (void)subject.step();
+  REQUIRE(subject.marks().failing);
+  for (int tries = 0; tries < 20; ++tries) {
+    subject.pass(2'000'000);  // it is tried again ...
+    uint64_t steps = 0;
+    while (subject.step(false)) REQUIRE(++steps < 10);  // ... once, and what is left is unlinked
+    REQUIRE(steps > 1);
+    REQUIRE(files.disk().files(kStorePath).size() <= files_before);
+  }
+  files.set_capacity(UINT64_MAX);
+  step_until_quiet(subject);
+  REQUIRE_FALSE(subject.marks().failing);
+  REQUIRE(subject.marks().durable == subject.marks().accepted);
+  require_survives_kill(files, model);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+TEST_CASE("what was dropped is freed while the disk fails, and is gone when it is well again") {
+  SimFileSystem files;
+  Subject subject(files);
+  REQUIRE(subject.open() == Status::kOk);
+  Model model;
+  put(subject, &model, {Verb::kPut, 1, 100, 1});  // of the other collection
+  for (uint32_t key = 0; key < 200; key += 2) {
+    REQUIRE(subject.apply({Verb::kPut, key, 10, key}) == Status::kOk);
+  }
+  step_until_quiet(subject);
+  files.set_fault({files.calls(), SimError::kEio, true});
+  REQUIRE(subject.apply({Verb::kDeleteAll, 0}) == Status::kOk);
+  (void)subject.step();
+  REQUIRE(subject.marks().failing);
+  REQUIRE(subject.step(false));  // not to write again: it is not time yet
+  REQUIRE_FALSE(subject.step(false));
+  subject.pass(2'000'000);
+  REQUIRE(subject.step(false));
+  REQUIRE(subject.marks().failing);
+  files.clear_fault();
+  subject.pass(2'000'000);
+  REQUIRE(subject.step(false));
+  REQUIRE_FALSE(subject.marks().failing);
+  REQUIRE(subject.contents() == model);
+  require_survives_kill(files, model);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+TEST_CASE("a write that fails in the middle of a large epoch, of puts or removals, loses nothing") {
+  SimFileSystem files;
+  Subject subject(files, kStorePath, kLargeLog);
+  REQUIRE(subject.open() == Status::kOk);
+  Model model;
+  put(subject, &model, {Verb::kPut, 0, 10, 0});
+  step_until_quiet(subject);
+  const auto fail_first_write = [&] {
+    const uint64_t raised = files.faults_raised();
+    files.set_fault({files.calls(), SimError::kEio, false});
+    (void)subject.step();
+    REQUIRE(files.faults_raised() == raised + 1);
+    REQUIRE(subject.marks().failing);
+    REQUIRE(subject.marks().written < subject.marks().accepted);
+  };
+  // More than is staged, so that the write that fails is not the commit's.
+  for (uint32_t i = 0; i < 100; ++i) put(subject, &model, {Verb::kPut, i, 10'000, i});
+  fail_first_write();
+  REQUIRE(subject.contents() == model);
+  step_until_quiet(subject);
+  REQUIRE_FALSE(subject.marks().failing);
+  require_survives_kill(files, model);
+
+  const auto for_more = [&](Verb verb) {
+    for (uint32_t i = 100; i < 20'000; ++i) REQUIRE(subject.apply({verb, i}) == Status::kOk);
+  };
+  for_more(Verb::kPut);
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+  for_more(Verb::kDelete);
+  fail_first_write();
+  // Again, behind the header of the new segment and what makes it durable.
+  const uint64_t raised = files.faults_raised();
+  for (uint64_t call = 0; files.faults_raised() == raised || subject.marks().failing; ++call) {
+    REQUIRE(call < 100);
+    files.set_fault({files.calls() + call, SimError::kEio, false});
+    (void)subject.step();
+  }
+  files.clear_fault();
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+  REQUIRE(subject.contents() == model);
+  require_survives_kill(files, model);
   REQUIRE(subject.close() == Status::kOk);
 }
 

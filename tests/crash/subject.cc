@@ -12,6 +12,7 @@ class SimClock : public Clock {
  public:
   uint64_t now_us() noexcept override { return ++now_us_; }
   uint64_t thread_cpu_us() noexcept override { return now_us(); }
+  void pass(uint64_t us) { now_us_ += us; }
 
  private:
   uint64_t now_us_ = 1'000'000;
@@ -120,7 +121,9 @@ Status Subject::apply(const Operation& operation) {
   return Status::kArgument;
 }
 
-bool Subject::step() { return inside_->store->step(true); }
+bool Subject::step(bool hurry) { return inside_->store->step(hurry); }
+
+void Subject::pass(uint64_t us) { inside_->clock.pass(us); }
 
 Marks Subject::marks() const {
   dskvs_stats_t stats = DSKVS_STATS_INIT;

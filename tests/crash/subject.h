@@ -39,7 +39,9 @@ class Subject {
   // kPut, kDelete, kDeleteAll, kSync, kCompact.
   Status apply(const Operation& operation);
   // One step of the persister; false: there was nothing to do.
-  bool step();
+  bool step(bool hurry = true);
+  // Lets time pass on the store's clock.
+  void pass(uint64_t us);
   Marks marks() const;
   Model contents() const;
 
