@@ -79,6 +79,7 @@ class ImportTree : public TreeVisitor {
 
 void load_from_go(const char* directory, const char* store_path, bool json) {
   const Descriptor top = open_top_directory(directory);
+  if (is_within(top, store_path)) fail_usage("STORE is within DIR, where nothing is changed");
   Store store = Store::open_to_write(store_path, Create::kMayCreate);
   Loader loader(&store);
   ImportTree visitor(&loader);

@@ -95,6 +95,7 @@ int run_load(const Arguments& arguments) {
 
 void load_tree(const char* directory, const char* store_path, bool json) {
   const Descriptor top = open_top_directory(directory);
+  if (is_same_directory(top, store_path)) fail_usage("DIR is STORE: its files are not loaded");
   Store store = Store::open_to_write(store_path, Create::kMayCreate);
   Loader loader(&store);
   if (loader.shows_progress()) {

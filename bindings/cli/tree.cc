@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -23,6 +24,10 @@ std::string_view kind_of(mode_t mode) {
   if (S_ISFIFO(mode)) return "a pipe";
   if (S_ISSOCK(mode)) return "a socket";
   return "a device";
+}
+
+bool is_same_file(const struct stat& a, const struct stat& b) {
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
 class Walk {
@@ -58,7 +63,7 @@ class Walk {
 
   void subdirectory(int parent, const std::string& name, const std::string& path, size_t depth,
                     const struct stat& status) {
-    if (store_ && status.st_dev == store_->st_dev && status.st_ino == store_->st_ino) {
+    if (store_ && is_same_file(status, *store_)) {
       visitor_->skipped(path, "the store itself");
       return;
     }
@@ -84,6 +89,24 @@ Descriptor open_top_directory(const char* path) {
   Descriptor top(::open(path, kDirectoryFlags));
   if (!top) fail_system(shell_quoted(path));
   return top;
+}
+
+bool is_same_directory(const Descriptor& top, const char* path) {
+  struct stat ours;
+  struct stat theirs;
+  return ::fstat(top.fd(), &ours) == 0 && ::stat(path, &theirs) == 0 && is_same_file(ours, theirs);
+}
+
+bool is_within(const Descriptor& top, const char* path) {
+  std::error_code error;
+  // Without links: each parent is where ".." leads.
+  std::filesystem::path place = std::filesystem::weakly_canonical(path, error);
+  if (error) return is_same_directory(top, path);
+  if (place.is_relative()) place = std::filesystem::current_path() / place;
+  for (; place.has_relative_path(); place = place.parent_path()) {
+    if (is_same_directory(top, place.c_str())) return true;
+  }
+  return is_same_directory(top, place.c_str());
 }
 
 void walk_tree(const Descriptor& top, const char* store, TreeVisitor* visitor) {

@@ -29,6 +29,10 @@ class TreeVisitor {
 // Throws Failure when `path` is no directory that can be read.
 Descriptor open_top_directory(const char* path);
 
+// Whether `path`, which need not exist yet, is the directory `top`; or lies somewhere below it.
+bool is_same_directory(const Descriptor& top, const char* path);
+bool is_within(const Descriptor& top, const char* path);
+
 // Visits everything below `top`, in the order of the names. The directory `store`, should it be in
 // there, is skipped: NULL, or the path of the store that the tree is loaded into.
 void walk_tree(const Descriptor& top, const char* store, TreeVisitor* visitor);

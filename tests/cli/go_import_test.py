@@ -284,13 +284,36 @@ class GoImport(CliTest):
         )
         self.assertEqual(self.entries(), {"c/m": "v"})
 
-    def test_a_store_among_the_collections(self):
+    def test_a_store_within_the_source_is_refused(self):
         self.write_entry("c", b"/m", b"v")
-        self.store = os.path.join(self.base, "store")
-        done = self.run_cli("load", "--from-dskvs-go", self.base, self.store)
-        self.assertEqual(done.returncode, 0)
-        self.assertIn(b"skipped store: the store itself", done.stderr)
-        self.assertEqual(self.ok("get", self.store, "c/m"), b"v")
+        os.mkdir(os.path.join(self.base, "empty"))
+        os.symlink(self.base, self.path("link"))
+        os.symlink(os.path.join(self.base, "c"), self.path("inner"))
+        before = self.source_state()
+        for base in [self.base, self.path("link"), os.path.join(self.path("inner"), "..")]:
+            for store in [
+                self.base,
+                os.path.join(self.base, ""),
+                os.path.join(self.base, "new"),
+                os.path.join(self.base, "new", ""),
+                os.path.join(self.base, "empty"),
+                os.path.join(self.base, "c", "new"),
+                self.path("link"),
+                self.path("link", "new"),
+                self.path("inner"),
+                self.path("inner", "new"),
+                self.path("inner", "..", "new"),
+                self.path("base", "c", "..", "..", "base", "new"),
+            ]:
+                with self.subTest(base=base, store=store):
+                    self.expect(2, "load", "--from-dskvs-go", base, store)
+        for base, store in [(".", "new"), (".", "."), ("c/..", "./c"), ("../base", "../base/c/x")]:
+            with self.subTest(base=base, store=store):
+                self.expect(2, "load", "--from-dskvs-go", base, store, cwd=self.base)
+        self.assertEqual(self.source_state(), before)
+        self.store = self.path("base-but-longer")
+        self.assertEqual(self.load(), {})
+        self.ok("load", "--from-dskvs-go", ".", "../beside", cwd=self.base)
 
 
 if __name__ == "__main__":

@@ -180,6 +180,23 @@ class HostileTrees(TreeTest):
             self.assertEqual(self.load(), {"data/store": "the store itself"})
         self.assertEqual(self.entries(), {"a/b": "x"})
 
+    def test_a_store_is_not_loaded_into_itself(self):
+        self.ok("put", self.store, "a/b", "x")
+        os.symlink(self.store, self.path("link"))
+        os.mkdir(self.path("empty"))
+        for tree, store in [
+            (self.store, self.store),
+            (self.path("link"), self.store),
+            (self.store, self.path("link")),
+            (os.path.join(self.store, "."), self.store),
+            (self.path("empty"), self.path("empty")),
+        ]:
+            with self.subTest(tree=tree, store=store):
+                self.expect(2, "load", tree, store)
+        self.expect(2, "load", ".", ".", cwd=self.store)
+        self.assertEqual(self.entries(), {"a/b": "x"})
+        self.assertEqual(os.listdir(self.path("empty")), [])
+
     def test_two_files_with_one_key(self):
         self.write("same", b"top")
         self.write("other", b"top")
