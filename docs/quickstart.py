@@ -37,10 +37,10 @@ def digest(*parts: bytes) -> bytes:
     return hash_.hexdigest().encode()
 
 
-def run_tool(*arguments: str) -> None:
+def run_tool(*arguments: str, allowed: tuple[int, ...] = (0,)) -> None:
     """Runs `dskvs`, which says itself what is wrong."""
     sys.stdout.flush()
-    if subprocess.run(["dskvs", *arguments]).returncode != 0:
+    if subprocess.run(["dskvs", *arguments]).returncode not in allowed:
         raise SystemExit(f"dskvs {arguments[0]} failed")
 
 
@@ -134,7 +134,8 @@ class Demonstration:
         check_demand(found)
         shutil.rmtree(self.store_path, ignore_errors=True)
         started = time.time()
-        run_tool("load", os.fsdecode(self.tree), self.store_path)
+        # 5: a file could not be read. Whatever else may be wrong, the check that follows finds it.
+        run_tool("load", os.fsdecode(self.tree), self.store_path, allowed=(0, 5))
         seconds = time.time() - started
         changed = size = 0
         with dskvs.open(self.store_path, "r") as db:

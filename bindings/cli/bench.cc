@@ -47,6 +47,7 @@ class CollectSamples : public TreeVisitor {
     samples_.push_back({std::move(key), content, ""});
   }
   void skipped(const std::string&, std::string_view) override {}
+  void failed(const std::string&, std::string_view) override {}
 
   std::vector<Sample> take() { return std::move(samples_); }
 

@@ -30,7 +30,7 @@ class ImportTree : public TreeVisitor {
             const struct stat&) override {
     const size_t slash = path.find('/');
     if (slash == std::string::npos || path.find('/', slash + 1) != std::string::npos) {
-      skipped(path, "not where the original puts its files");
+      failed(path, "not where the original puts its files");
       return;
     }
     struct stat status;
@@ -38,12 +38,12 @@ class ImportTree : public TreeVisitor {
     std::string reason = read_file_at(directory, name, &content_, &status);
     if (reason.empty()) reason = parse_go_file(content_, name, &entry);
     if (!reason.empty()) {
-      skipped(path, reason);
+      failed(path, reason);
       return;
     }
     const std::string key = path.substr(0, slash + 1) + std::string(entry.member);
     if (key.size() > DSKVS_KEY_SIZE_MAX) {
-      skipped(path, formatted("its key is longer than {} bytes", DSKVS_KEY_SIZE_MAX));
+      failed(path, formatted("its key is longer than {} bytes", DSKVS_KEY_SIZE_MAX));
       return;
     }
     const Rank rank{entry.current_name, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
@@ -53,6 +53,10 @@ class ImportTree : public TreeVisitor {
 
   void skipped(const std::string& path, std::string_view reason) override {
     loader_->skip(path, reason);
+  }
+
+  void failed(const std::string& path, std::string_view reason) override {
+    loader_->fail(path, reason);
   }
 
  private:
@@ -77,14 +81,14 @@ class ImportTree : public TreeVisitor {
 
 }  // namespace
 
-void load_from_go(const char* directory, const char* store_path, bool json) {
+int load_from_go(const char* directory, const char* store_path, bool json) {
   const Descriptor top = open_top_directory(directory);
   if (is_within(top, store_path)) fail_usage("STORE is within DIR, where nothing is changed");
   Store store = Store::open_to_write(store_path, Create::kMayCreate);
   Loader loader(&store);
   ImportTree visitor(&loader);
   walk_tree(top, store_path, &visitor);
-  loader.finish(json);
+  return loader.finish(json);
 }
 
 }  // namespace dskvs::cli

@@ -84,7 +84,7 @@ void put_lines(int fd, const std::string& name, Loader* loader) {
 
 }  // namespace
 
-void load_json_lines(const char* file, const char* store_path, bool json) {
+int load_json_lines(const char* file, const char* store_path, bool json) {
   const bool from_stdin = std::string_view(file) == "-";
   const std::string name = from_stdin ? "standard input" : shell_quoted(file);
   const Descriptor opened(from_stdin ? -1 : ::open(file, O_RDONLY | O_CLOEXEC));

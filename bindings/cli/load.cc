@@ -19,6 +19,7 @@ class SizeOfTree : public TreeVisitor {
     bytes_ += static_cast<uint64_t>(status.st_size);
   }
   void skipped(const std::string&, std::string_view) override {}
+  void failed(const std::string&, std::string_view) override {}
 
   uint64_t bytes() const { return bytes_; }
 
@@ -35,17 +36,17 @@ class LoadTree : public TreeVisitor {
     const std::string key =
         path.find('/') == std::string::npos ? formatted("{}/{}", kTopCollection, path) : path;
     if (key.size() > DSKVS_KEY_SIZE_MAX) {
-      skipped(path, formatted("its key is longer than {} bytes", DSKVS_KEY_SIZE_MAX));
+      failed(path, formatted("its key is longer than {} bytes", DSKVS_KEY_SIZE_MAX));
       return;
     }
     struct stat status;
     const std::string reason = read_file_at(directory, name, &content_, &status);
     if (!reason.empty()) {
-      skipped(path, reason);
+      failed(path, reason);
       return;
     }
     if (is_taken(key)) {
-      skipped(path, "another file has the same key, " + shell_quoted(key));
+      failed(path, "another file has the same key, " + shell_quoted(key));
       return;
     }
     loader_->put(key, content_);
@@ -54,6 +55,10 @@ class LoadTree : public TreeVisitor {
 
   void skipped(const std::string& path, std::string_view reason) override {
     loader_->skip(path, reason);
+  }
+
+  void failed(const std::string& path, std::string_view reason) override {
+    loader_->fail(path, reason);
   }
 
  private:
@@ -76,24 +81,21 @@ constexpr Option kOptions[] = {
 
 int run_load(const Arguments& arguments) {
   const bool json = arguments.has("json");
-  const bool ndjson = arguments.has("ndjson");
-  if (ndjson && arguments.has("from-dskvs-go")) {
-    fail_usage("--ndjson and --from-dskvs-go exclude each other");
-  }
-  if (ndjson) {
-    const bool has_file = arguments.operand_count() == 2;
-    load_json_lines(has_file ? arguments.operand(0) : "-", arguments.operand(has_file), json);
-    return kExitOk;
-  }
-  if (arguments.operand_count() != 2) fail_usage("needs a DIR and a STORE");
-  const auto load = arguments.has("from-dskvs-go") ? load_from_go : load_tree;
-  load(arguments.operand(0), arguments.operand(1), json);
-  return kExitOk;
+  const bool from_go = arguments.has("from-dskvs-go");
+  const bool has_source = arguments.operand_count() == 2;
+  const char* const source = has_source ? arguments.operand(0) : "-";
+  const char* const store = arguments.operand(has_source);
+  const bool from_stdin = has_source && std::string_view(source) == "-";
+  const bool ndjson = arguments.has("ndjson") || from_stdin;
+  if (ndjson && from_go) fail_usage("JSON lines and --from-dskvs-go exclude each other");
+  if (ndjson) return load_json_lines(source, store, json);
+  if (!has_source) fail_usage("needs a DIR and a STORE");
+  return from_go ? load_from_go(source, store, json) : load_tree(source, store, json);
 }
 
 }  // namespace
 
-void load_tree(const char* directory, const char* store_path, bool json) {
+int load_tree(const char* directory, const char* store_path, bool json) {
   const Descriptor top = open_top_directory(directory);
   if (is_same_directory(top, store_path)) fail_usage("DIR is STORE: its files are not loaded");
   Store store = Store::open_to_write(store_path, Create::kMayCreate);
@@ -105,25 +107,33 @@ void load_tree(const char* directory, const char* store_path, bool json) {
   }
   LoadTree visitor(&loader);
   walk_tree(top, store_path, &visitor);
-  loader.finish(json);
+  return loader.finish(json);
 }
 
 void Loader::skip(const std::string& path, std::string_view reason) {
-  bar_.warn(formatted("load: skipped {}: {}", path.empty() ? "." : shell_quoted(path), reason));
+  bar_.warn(formatted("load: skipped {}: {}", shell_quoted(path), reason));
   ++skipped_;
 }
 
-void Loader::finish(bool json) {
+void Loader::fail(const std::string& path, std::string_view reason) {
+  bar_.warn(formatted("load: cannot load {}: {}", path.empty() ? "." : shell_quoted(path), reason));
+  ++failed_;
+}
+
+int Loader::finish(bool json) {
   store_->sync();
   store_->close();
-  if (skipped_ > 0) {
-    bar_.warn(formatted("load: {} loaded, {} skipped", entries_, skipped_));
+  if (skipped_ + failed_ > 0) {
+    bar_.warn(formatted("load: {} loaded, {} skipped, {} failed", entries_, skipped_, failed_));
   }
-  if (!json) return;
-  Output output;
-  output.write(formatted("{{\"entries\": {}, \"value_bytes\": {}, \"skipped\": {}}}\n", entries_,
-                         bytes_, skipped_));
-  output.finish();
+  if (json) {
+    Output output;
+    output.write(
+        formatted("{{\"entries\": {}, \"value_bytes\": {}, \"skipped\": {}, \"failed\": {}}}\n",
+                  entries_, bytes_, skipped_, failed_));
+    output.finish();
+  }
+  return failed_ == 0 ? kExitOk : kExitOther;
 }
 
 const Command kLoadCommand = {
@@ -132,8 +142,9 @@ const Command kLoadCommand = {
     "load a directory tree, or JSON lines, into a store",
     "Each file below DIR becomes an entry: the first part of its path is the collection, the\n"
     "rest the member; files of DIR itself go to the collection `root`. Links are not followed.\n"
-    "What cannot be loaded is reported on stderr and skipped; the exit code is 0 all the same.\n"
-    "What was loaded is on the disk when the command ends.\n\n"
+    "What is no file, as a link, is reported on stderr and skipped. A file that cannot be loaded\n"
+    "is reported too, and the exit code is then 5; all others are loaded. What was loaded is on\n"
+    "the disk when the command ends. \"-\" stands for JSON lines from standard input.\n\n"
     "A JSON line is {\"key\": \"...\", \"value\": \"...\"}; key_base64 and value_base64 are for\n"
     "bytes that are not UTF-8. A malformed line ends the load; those before it are loaded.\n",
     kOptions,

@@ -30,12 +30,15 @@ class Loader {
     bytes_ -= value_size;
   }
 
-  // Says that the file at `path` is left out, and why.
+  // Says that what is at `path` is left out, and why: nothing is missed without it.
   void skip(const std::string& path, std::string_view reason);
 
+  // The same of something that should have been loaded.
+  void fail(const std::string& path, std::string_view reason);
+
   // Makes it all durable, closes the store, and reports: one line on stderr when something was
-  // left out; with `json`, an object on stdout.
-  void finish(bool json);
+  // left out; with `json`, an object on stdout. Returns the exit code.
+  int finish(bool json);
 
  private:
   Store* store_;
@@ -45,12 +48,14 @@ class Loader {
   uint64_t entries_ = 0;
   uint64_t bytes_ = 0;
   uint64_t skipped_ = 0;
+  uint64_t failed_ = 0;
 };
 
-// Each kind of source. A failure of the store throws; what cannot be read is skipped.
+// Each kind of source. A failure of the store throws; a file that cannot be read is reported, and
+// the others are loaded. Each returns the exit code.
 
-void load_tree(const char* directory, const char* store_path, bool json);
-void load_json_lines(const char* file, const char* store_path, bool json);
-void load_from_go(const char* directory, const char* store_path, bool json);
+int load_tree(const char* directory, const char* store_path, bool json);
+int load_json_lines(const char* file, const char* store_path, bool json);  // "-": standard input
+int load_from_go(const char* directory, const char* store_path, bool json);
 
 }  // namespace dskvs::cli

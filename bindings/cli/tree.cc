@@ -41,7 +41,7 @@ class Walk {
     std::vector<std::string> names;
     const std::string reason = list_names(directory, &names);
     // What was listed before a failure is walked all the same.
-    if (!reason.empty()) visitor_->skipped(path, reason);
+    if (!reason.empty()) visitor_->failed(path, reason);
     for (const std::string& name : names) {
       entry(directory, name, path.empty() ? name : path + "/" + name, depth);
     }
@@ -51,7 +51,7 @@ class Walk {
   void entry(int directory, const std::string& name, const std::string& path, size_t depth) {
     struct stat status;
     if (::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
-      visitor_->skipped(path, reason_of_errno());
+      visitor_->failed(path, reason_of_errno());
     } else if (S_ISREG(status.st_mode)) {
       visitor_->file(directory, name, path, status);
     } else if (S_ISDIR(status.st_mode)) {
@@ -68,12 +68,12 @@ class Walk {
       return;
     }
     if (depth == kTreeDepthMax) {
-      visitor_->skipped(path, "too deep a directory");
+      visitor_->failed(path, "too deep a directory");
       return;
     }
     const Descriptor child(::openat(parent, name.c_str(), kDirectoryFlags | O_NOFOLLOW));
     if (!child) {
-      visitor_->skipped(path, reason_of_errno());
+      visitor_->failed(path, reason_of_errno());
       return;
     }
     directory(child.fd(), path, depth + 1);

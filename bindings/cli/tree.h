@@ -22,8 +22,11 @@ class TreeVisitor {
   virtual void file(int directory, const std::string& name, const std::string& path,
                     const struct stat& status) = 0;
 
-  // Something that is not walked, or that cannot be.
+  // What is no file: a link, a pipe, the store itself.
   virtual void skipped(const std::string& path, std::string_view reason) = 0;
+
+  // A file, or a directory of them, that cannot be read.
+  virtual void failed(const std::string& path, std::string_view reason) = 0;
 };
 
 // Throws Failure when `path` is no directory that can be read.

@@ -131,7 +131,7 @@ class RoundTrip(CliTest):
         with open(self.path("lines"), "wb") as file:
             file.write(line_of(b"a/b", b"v"))
         done = self.ok("load", "--json", "--ndjson", self.path("lines"), self.store)
-        self.assertEqual(json.loads(done), {"entries": 1, "value_bytes": 1, "skipped": 0})
+        self.assertEqual(json.loads(done), {"entries": 1, "value_bytes": 1, "skipped": 0, "failed": 0})
         self.assertEqual(self.dump(), {b"a/b": b"v"})
         self.expect(5, "load", "--ndjson", self.path("missing"), self.path("other"))
 

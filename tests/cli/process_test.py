@@ -198,7 +198,8 @@ class Terminal(CliTest):
             self.assertEqual(process.wait(timeout=60), 0)
             self.assertEqual(
                 read().replace(b"\r\n", b"\n"),
-                b"dskvs: load: skipped a/link: a symbolic link\ndskvs: load: 0 loaded, 1 skipped\n",
+                b"dskvs: load: skipped a/link: a symbolic link\n"
+                b"dskvs: load: 0 loaded, 1 skipped, 0 failed\n",
             )
 
 

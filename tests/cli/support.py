@@ -5,6 +5,7 @@ DSKVS_CLI names the tool; DSKVS_SEED replays a random test.
 """
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -31,6 +32,14 @@ def wait_until(condition, what):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {TIMEOUT_S} s: {what}")
         time.sleep(0.01)
+
+
+def reports(done, opening):
+    """The lines "OPENING PATH: REASON" on stderr, as {path: reason}."""
+    lines = done.stderr.decode().splitlines()
+    return dict(
+        line[len(opening) + 1 :].split(": ", 1) for line in lines if line.startswith(opening + " ")
+    )
 
 
 class CliTest(unittest.TestCase):
@@ -72,6 +81,25 @@ class CliTest(unittest.TestCase):
         self.assertRegex(done.stderr, rb"\Adskvs: [^\n]+\n\Z", arguments)
         self.assertEqual(done.stdout, b"", arguments)
         return done.stderr
+
+    def load_and_check(self, *arguments, **options):
+        """Loads. What was left out is then in self.skipped and self.failed, as {path: reason}, the
+        counts in self.counts; exit code and summary fit them. Returns both dictionaries as one.
+        """
+        done = self.run_cli("load", "--json", *arguments, **options)
+        self.skipped = reports(done, "dskvs: load: skipped")
+        self.failed = reports(done, "dskvs: load: cannot load")
+        self.counts = json.loads(done.stdout)
+        left_out = {**self.skipped, **self.failed}
+        self.assertEqual(done.returncode, 5 if self.failed else 0, done.stderr)
+        self.assertEqual(self.counts["skipped"], len(self.skipped))
+        self.assertEqual(self.counts["failed"], len(self.failed))
+        lines = done.stderr.decode().splitlines()
+        self.assertEqual(len(lines), len(left_out) + bool(left_out), lines)
+        if left_out:
+            summary = "{entries} loaded, {skipped} skipped, {failed} failed".format(**self.counts)
+            self.assertEqual(lines[-1], f"dskvs: load: {summary}")
+        return left_out
 
     def ok(self, *arguments, **options):
         return self.expect(0, *arguments, **options)
