@@ -63,33 +63,46 @@ int run_put(const Arguments& arguments) {
   Store store = Store::open_to_write(arguments.operand(0), Create::kMayCreate);
   store.put(key, value);
   store.close();
+  if (arguments.has("json")) {
+    std::string json = "{";
+    append_json_bytes(&json, "key", key);
+    print_result(json + formatted(", \"value_size\": {}}}\n", value.size()));
+  }
   return kExitOk;
 }
 
-bool remove_key(const Store& store, std::string_view key) {
+// Both return how many entries were removed.
+
+uint64_t remove_key(const Store& store, std::string_view key) {
   const int32_t status = dskvs_delete(store.handle(), key.data(), key.size());
   if (status != DSKVS_NOT_FOUND) expect_ok(status);
-  return status == DSKVS_OK;
+  return status == DSKVS_OK ? 1 : 0;
 }
 
-bool remove_collection(const Store& store, std::string_view collection) {
+uint64_t remove_collection(const Store& store, std::string_view collection) {
   uint64_t removed = 0;
   expect_ok(dskvs_delete_all(store.handle(), collection.data(), collection.size(), &removed));
-  return removed > 0;
+  return removed;
 }
 
 int run_rm(const Arguments& arguments) {
   const auto remove = arguments.has("collection") ? remove_collection : remove_key;
   Store store = Store::open_to_write(arguments.operand(0), Create::kMustExist);
-  int exit_code = kExitOk;
+  uint64_t removed_in_all = 0;
+  uint64_t not_found = 0;
   for (size_t i = 1; i < arguments.operand_count(); ++i) {
     const std::string name = name_operand(arguments, i);
-    if (remove(store, name)) continue;
+    const uint64_t removed = remove(store, name);
+    removed_in_all += removed;
+    if (removed > 0) continue;
     warn(formatted("rm: {}: not found", shell_quoted(name)));
-    exit_code = kExitNotFound;
+    ++not_found;
   }
   store.close();
-  return exit_code;
+  if (arguments.has("json")) {
+    print_result(formatted("{{\"removed\": {}, \"not_found\": {}}}\n", removed_in_all, not_found));
+  }
+  return not_found == 0 ? kExitOk : kExitNotFound;
 }
 
 enum class Style { kText, kNull, kJson };
@@ -147,10 +160,14 @@ constexpr Option kGetOptions[] = {
     kKeyBase64,
     {0, "json", "", "print key and value as a JSON line, as dump --ndjson does"},
 };
-constexpr Option kPutOptions[] = {kKeyBase64};
+constexpr Option kPutOptions[] = {
+    kKeyBase64,
+    {0, "json", "", "print the key and the size of its value as a JSON object"},
+};
 constexpr Option kRmOptions[] = {
     kKeyBase64,
     {0, "collection", "", "each KEY is the name of a collection, removed with all its members"},
+    {0, "json", "", "print how many entries were removed, and KEYs not found, as a JSON object"},
 };
 constexpr Option kLsOptions[] = {
     {'0', "null", "", "print names only, as they are, each with a NUL after it"},

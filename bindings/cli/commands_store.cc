@@ -10,8 +10,10 @@
 #include "store.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <thread>
 
 namespace dskvs::cli {
@@ -24,6 +26,24 @@ int run_stat(const Arguments& arguments) {
   output.finish();
   return kExitOk;
 }
+
+// A text "offset N: kind of damage", taken apart.
+struct Place {
+  explicit Place(std::string_view text) : kind(text) {
+    constexpr std::string_view kBegin = "offset ";
+    if (!text.starts_with(kBegin)) return;
+    uint64_t number = 0;
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data() + kBegin.size(), end, number);
+    const std::string_view rest(stop, static_cast<size_t>(end - stop));
+    if (error != std::errc() || !rest.starts_with(": ")) return;
+    offset = number;
+    kind = rest.substr(2);
+  }
+
+  std::optional<uint64_t> offset;
+  std::string_view kind;
+};
 
 // What dskvs_verify() and dskvs_salvage() found.
 void print_damage(const SortedList& damage, bool json) {
@@ -40,8 +60,10 @@ void print_damage(const SortedList& damage, bool json) {
   for (const auto& item : damage.items()) {
     text += formatted("{}{{", separator);
     append_json_bytes(&text, "file", item.name);
+    const Place place(item.value);
+    if (place.offset) text += formatted(", \"offset\": {}", *place.offset);
     text += ", ";
-    append_json_bytes(&text, "kind", item.value);
+    append_json_bytes(&text, "kind", place.kind);
     text += "}";
     separator = ", ";
   }
@@ -82,14 +104,25 @@ int run_salvage(const Arguments& arguments) {
 
 int run_compact(const Arguments& arguments) {
   Store store = Store::open_to_write(arguments.operand(0), Create::kMustExist);
+  const uint64_t before = store.stats().disk_bytes;
   expect_ok(dskvs_compact(store.handle()));
+  const uint64_t live = store.stats().live_bytes;
   store.close();
+  if (arguments.has("json")) {
+    print_result(formatted("{{\"disk_bytes_before\": {}, \"live_bytes\": {}}}\n", before, live));
+  }
   return kExitOk;
 }
 
 int run_backup(const Arguments& arguments) {
   const Store store = Store::open_to_read(arguments.operand(0));
   expect_ok(dskvs_backup(store.handle(), arguments.operand(1)));
+  if (arguments.has("json")) {
+    // Of the copy too: it is the state that was opened.
+    const dskvs_stats_t stats = store.stats();
+    print_result(formatted("{{\"entries\": {}, \"value_bytes\": {}, \"epoch\": {}}}\n",
+                           stats.entries, stats.value_bytes, stats.recovered_epoch));
+  }
   return kExitOk;
 }
 
@@ -118,6 +151,12 @@ int run_watch(const Arguments& arguments) {
 constexpr Option kJsonObject = {0, "json", "", "print a JSON object"};
 constexpr Option kStatOptions[] = {kJsonObject};
 constexpr Option kDamageOptions[] = {kJsonObject};
+constexpr Option kCompactOptions[] = {
+    {0, "json", "", "print the bytes there were, and those that live on, as a JSON object"},
+};
+constexpr Option kBackupOptions[] = {
+    {0, "json", "", "print what was copied as a JSON object"},
+};
 constexpr Option kWatchOptions[] = {
     {'n', "interval", "SECONDS", "time between two lines; default 1"},
     {0, "count", "N", "end after N lines"},
@@ -155,7 +194,7 @@ const Command kCompactCommand = {
     "STORE",
     "rewrite a store without what is overwritten or deleted",
     "Seldom needed: a store that is open for writing keeps its size within about twice that.\n",
-    {},
+    kCompactOptions,
     1,
     1,
     run_compact,
@@ -167,7 +206,7 @@ const Command kBackupCommand = {
     "copy a store, which may be in use",
     "The copy, in the new or empty directory TARGET, is a store as it was at one instant. Another\n"
     "process may have STORE open and write to it meanwhile.\n",
-    {},
+    kBackupOptions,
     2,
     2,
     run_backup,

@@ -52,21 +52,30 @@ class TreeWriter {
   void write(const std::string& key, std::string_view value) {
     const std::string_view reason = refusal_of_path(key);
     if (!reason.empty()) {
-      skip(key, reason);
+      fail(key, reason);
     } else if (!write_file(key, value)) {
       const int error = errno;
       if (!is_error_of_name(error)) fail_system(shell_quoted(key));
-      skip(key, error == EEXIST || error == ENOTDIR ? "another key's file or directory is there"
+      fail(key, error == EEXIST || error == ENOTDIR ? "another key's file or directory is there"
                                                     : system_error_text(error));
+    } else {
+      ++entries_;
+      bytes_ += value.size();
     }
     bar_.update(done_ += value.size(), total_);
   }
 
-  // The exit code; on stderr how many were left out.
-  int finish() {
-    if (skipped_ == 0) return kExitOk;
-    bar_.warn(formatted("dump: {} not written", skipped_));
-    return kExitOther;
+  // Reports: one line on stderr when something was left out; with `json`, an object on stdout.
+  // Returns the exit code.
+  int finish(bool json) {
+    if (failed_ > 0) bar_.warn(formatted("dump: {} written, {} failed", entries_, failed_));
+    if (json) {
+      Output output;
+      output.write(formatted("{{\"entries\": {}, \"value_bytes\": {}, \"failed\": {}}}\n", entries_,
+                             bytes_, failed_));
+      output.finish();
+    }
+    return failed_ == 0 ? kExitOk : kExitOther;
   }
 
  private:
@@ -100,16 +109,18 @@ class TreeWriter {
     return file && write_all(file.fd(), value) && file.close();
   }
 
-  void skip(std::string_view key, std::string_view reason) {
-    bar_.warn(formatted("dump: skipped {}: {}", shell_quoted(key), reason));
-    ++skipped_;
+  void fail(std::string_view key, std::string_view reason) {
+    bar_.warn(formatted("dump: cannot write {}: {}", shell_quoted(key), reason));
+    ++failed_;
   }
 
   Descriptor top_;
   ProgressBar bar_{"dump"};
   uint64_t total_;
   uint64_t done_ = 0;
-  uint64_t skipped_ = 0;
+  uint64_t entries_ = 0;
+  uint64_t bytes_ = 0;
+  uint64_t failed_ = 0;
 };
 
 // Creates the directory, or takes it when it is empty.
@@ -124,12 +135,12 @@ Descriptor open_target(const char* path) {
   return target;
 }
 
-int dump_tree(const char* store_path, const char* directory) {
+int dump_tree(const char* store_path, const char* directory, bool json) {
   const Store store = Store::open_to_read(store_path);
   TreeWriter writer(open_target(directory), store.stats().value_bytes);
   for_each_entry(store,
                  [&](const std::string& key, std::string_view value) { writer.write(key, value); });
-  return writer.finish();
+  return writer.finish(json);
 }
 
 int dump_json_lines(const char* store_path) {
@@ -143,7 +154,8 @@ int dump_json_lines(const char* store_path) {
 }
 
 constexpr Option kOptions[] = {
-    {0, "ndjson", "", "print JSON lines on standard output instead"},
+    {0, "ndjson", "", "print JSON lines on standard output instead; so does \"-\""},
+    {0, "json", "", "with DIR: print what was done as a JSON object"},
 };
 
 int run_dump(const Arguments& arguments) {
@@ -155,7 +167,7 @@ int run_dump(const Arguments& arguments) {
     return dump_json_lines(arguments.operand(0));
   }
   if (target == nullptr) fail_usage("needs a STORE and a DIR");
-  return dump_tree(arguments.operand(0), target);
+  return dump_tree(arguments.operand(0), target, arguments.has("json"));
 }
 
 }  // namespace

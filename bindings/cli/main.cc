@@ -38,9 +38,7 @@ std::string general_help() {
 }
 
 int print(std::string_view text) {
-  Output output;
-  output.write(text);
-  output.finish();
+  print_result(text);
   return kExitOk;
 }
 

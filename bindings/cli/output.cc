@@ -70,6 +70,12 @@ void Output::finish() {
   if (::close(STDOUT_FILENO) != 0) fail_system("standard output");
 }
 
+void print_result(std::string_view text) {
+  Output output;
+  output.write(text);
+  output.finish();
+}
+
 std::string shell_quoted(std::string_view bytes) {
   if (!bytes.empty() && std::all_of(bytes.begin(), bytes.end(), is_plain)) {
     return std::string(bytes);

@@ -20,6 +20,9 @@ class Output {
   std::string buffer_;
 };
 
+// The whole output of a command.
+void print_result(std::string_view text);
+
 // A word that a shell reads back as exactly these bytes (but NUL, which no shell can hold): plain,
 // in '...', or in $'...' when a byte is not printable.
 std::string shell_quoted(std::string_view bytes);

@@ -109,6 +109,16 @@ class Values(CliTest):
         )
 
 
+    def test_put_as_json(self):
+        printed = self.ok("put", "--json", self.store, "a/b", "value")
+        self.assertEqual(json.loads(printed), {"key": "a/b", "value_size": 5})
+        self.assertEqual(printed.count(b"\n"), 1)
+        printed = self.ok("put", "--json", self.store, b"a/\xff", input=b"")
+        key = base64.b64encode(b"a/\xff").decode()
+        self.assertEqual(json.loads(printed), {"key_base64": key, "value_size": 0})
+        self.expect(2, "put", "--json", self.store, "a", "value")
+
+
 class Removal(CliTest):
     def test_rm_takes_many_and_reports_those_that_are_missing(self):
         for member in "abcd":
@@ -126,6 +136,21 @@ class Removal(CliTest):
             self.ok("put", self.store, key, "1")
         self.ok("rm", "--collection", self.store, "x", "z")
         self.assertEqual(self.ok("ls", self.store), b"1\ty\n")
+
+
+    def test_rm_as_json(self):
+        def removed(code, *arguments):
+            done = self.run_cli("rm", "--json", *arguments)
+            self.assertEqual(done.returncode, code, done.stderr)
+            return json.loads(done.stdout)
+
+        for key in ["x/a", "x/b", "x/c", "y/a"]:
+            self.ok("put", self.store, key, "1")
+        self.assertEqual(removed(0, self.store, "x/a"), {"removed": 1, "not_found": 0})
+        self.assertEqual(removed(1, self.store, "x/a", "x/b"), {"removed": 1, "not_found": 1})
+        self.assertEqual(
+            removed(1, "--collection", self.store, "x", "y", "z"), {"removed": 2, "not_found": 1}
+        )
 
 
 class Listing(CliTest):

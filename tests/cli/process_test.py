@@ -234,6 +234,8 @@ class Manual(CliTest):
             for option in re.findall(r"(?m)^  .*?--([a-z0-9-]+)", help_text):
                 if option != "help":
                     self.assertIn(f"--{option}", section[1], command)
+            # A common option, as the page has it.
+            self.assertRegex(help_text, r"(?m)^ +--json ", command)
 
 
 if __name__ == "__main__":

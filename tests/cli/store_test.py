@@ -57,6 +57,11 @@ class Whole(StoreTest):
         self.fill({f"a/{i}": "old" * 1000 for i in range(50)})
         self.fill({f"a/{i}": "new" for i in range(50)})
         before = json.loads(self.ok("stat", "--json", self.store))["disk_bytes"]
+        done = json.loads(self.ok("compact", "--json", self.store))
+        self.assertEqual(list(done), ["disk_bytes_before", "live_bytes"])
+        self.assertEqual(done["disk_bytes_before"], before)
+        after = json.loads(self.ok("stat", "--json", self.store))["disk_bytes"]
+        self.assertTrue(0 < done["live_bytes"] <= after)
         self.assertEqual(self.ok("compact", self.store), b"")
         self.assertEqual(self.entries(), {f"a/{i}": "new" for i in range(50)})
         self.assertLess(json.loads(self.ok("stat", "--json", self.store))["disk_bytes"], before)
@@ -66,6 +71,10 @@ class Whole(StoreTest):
         target = self.path("target")
         self.assertEqual(self.ok("backup", self.store, target), b"")
         self.assertEqual(self.entries(target), {"a/1": "x", "b/2": "y"})
+        done = json.loads(self.ok("backup", "--json", self.store, self.path("target2")))
+        epoch = json.loads(self.ok("stat", "--json", self.store))["recovered_epoch"]
+        self.assertEqual(done, {"entries": 2, "value_bytes": 2, "epoch": epoch})
+        self.assertEqual(self.entries(self.path("target2")), {"a/1": "x", "b/2": "y"})
         self.ok("put", target, "a/1", "changed")
         self.assertEqual(self.ok("get", self.store, "a/1"), b"x")
         self.expect(2, "backup", self.store, target)
@@ -187,16 +196,20 @@ class Damage(StoreTest):
         name, offset = self.damage(rng.randrange(len(self.MARK)))
         done = self.run_cli("verify", self.store)
         self.assertEqual((done.returncode, done.stderr), (3, b""))
-        places = re.findall(r"(?m)^(\S+): offset (\d+): \S.*$", done.stdout.decode())
-        self.assertEqual(len(places), len(done.stdout.splitlines()))
+        damage_lines = re.findall(r"(?m)^(\S+): offset (\d+): (\S.*)$", done.stdout.decode())
+        self.assertEqual(len(damage_lines), len(done.stdout.splitlines()))
         self.assertTrue(
-            any(file == name and int(place) <= offset for file, place in places), done.stdout
+            any(file == name and int(place) <= offset for file, place, _ in damage_lines),
+            done.stdout,
         )
         done = self.run_cli("verify", "--json", self.store)
         self.assertEqual(done.returncode, 3)
         found = json.loads(done.stdout)
         self.assertEqual(found["intact"], False)
-        self.assertIn(name, [item["file"] for item in found["damage"]])
+        self.assertEqual(
+            [(item["file"], str(item["offset"]), item["kind"]) for item in found["damage"]],
+            damage_lines,
+        )
         for arguments in [
             ("get", self.store, "before/1"),
             ("put", self.store, "before/1", "x"),
@@ -217,6 +230,9 @@ class Damage(StoreTest):
         done = json.loads(self.ok("salvage", "--json", self.store, self.path("rescued")))
         self.assertEqual(done["intact"], False)
         self.assertIn(name, [item["file"] for item in done["damage"]])
+        for item in done["damage"]:
+            self.assertIsInstance(item["offset"], int)
+            self.assertNotIn("offset", item["kind"])
         self.assertEqual(self.entries(self.path("rescued")), expected)
         self.assertEqual(self.ok("verify", self.path("rescued")), b"")
         self.assertEqual(files_of(self.store), before)

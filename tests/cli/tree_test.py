@@ -10,7 +10,7 @@ import socket
 import threading
 import unittest
 
-from support import CliTest, announce_seed
+from support import CliTest, announce_seed, reports
 
 KEY_BYTES_MAX = 65535
 
@@ -278,11 +278,11 @@ class HostileKeys(TreeTest):
         self.ok("load", "--ndjson", self.store, input=lines.encode())
 
     def dump(self):
-        """Returns the keys that were skipped, and why; nothing outside has changed."""
+        """Returns the keys that were left out, and why; nothing outside has changed."""
         work = self.path("work")
         os.mkdir(work)
         before = files_below(self.directory)
-        done = self.run_cli("dump", self.store, os.path.join(work, "out"), cwd=work)
+        done = self.run_cli("dump", "--json", self.store, os.path.join(work, "out"), cwd=work)
         self.assertEqual(os.listdir(work), ["out"])
         after = files_below(self.directory)
         self.dumped = {
@@ -290,11 +290,15 @@ class HostileKeys(TreeTest):
         }
         self.assertEqual({p: c for p, c in after.items() if not p.startswith(b"work/out/")}, before)
         lines = done.stderr.decode().splitlines()
-        skipped = dict(line[len("dskvs: dump: skipped ") :].split(": ", 1) for line in lines[:-1])
-        self.assertEqual(done.returncode, 5 if skipped else 0, done.stderr)
-        if skipped:
-            self.assertEqual(lines[-1], f"dskvs: dump: {len(skipped)} not written")
-        return skipped
+        failed = reports(done, "dskvs: dump: cannot write")
+        self.assertEqual(done.returncode, 5 if failed else 0, done.stderr)
+        written = len(self.dumped)
+        if failed:
+            self.assertEqual(lines[-1], f"dskvs: dump: {written} written, {len(failed)} failed")
+        self.assertEqual(len(lines), len(failed) + bool(failed))
+        counts = json.loads(done.stdout)
+        self.assertEqual((counts["entries"], counts["failed"]), (written, len(failed)))
+        return failed
 
     def test_keys_that_would_escape(self):
         escaping = [
@@ -315,10 +319,10 @@ class HostileKeys(TreeTest):
             "a/b/..",
         ]
         self.fill(["a/kept", "a/...", "a/..b", "..a/b", *escaping])
-        skipped = self.dump()
-        self.assertEqual(set(skipped), set(escaping))
+        failed = self.dump()
+        self.assertEqual(set(failed), set(escaping))
         self.assertEqual(
-            set(skipped.values()), {'"." or ".." in its path', "an empty name in its path"}
+            set(failed.values()), {'"." or ".." in its path', "an empty name in its path"}
         )
         self.assertEqual(self.dumped, {"a/kept", "a/...", "a/..b", "..a/b"})
 
