@@ -160,12 +160,11 @@ constexpr Option kOptions[] = {
 
 int run_dump(const Arguments& arguments) {
   const char* const target = arguments.operand_count() == 2 ? arguments.operand(1) : nullptr;
-  if (arguments.has("ndjson")) {
-    if (target != nullptr && std::string_view(target) != "-") {
-      fail_usage("--ndjson prints on standard output");
-    }
-    return dump_json_lines(arguments.operand(0));
+  const bool to_stdout = target != nullptr && std::string_view(target) == "-";
+  if (arguments.has("ndjson") && target != nullptr && !to_stdout) {
+    fail_usage("--ndjson prints on standard output");
   }
+  if (arguments.has("ndjson") || to_stdout) return dump_json_lines(arguments.operand(0));
   if (target == nullptr) fail_usage("needs a STORE and a DIR");
   return dump_tree(arguments.operand(0), target, arguments.has("json"));
 }
@@ -179,7 +178,7 @@ const Command kDumpCommand = {
     "Each entry becomes the file DIR/COLLECTION/MEMBER; DIR must be new or empty. A key that\n"
     "cannot be a path (\"..\", an empty name, NUL, too long a name, a file where another key\n"
     "needs a directory) is reported on stderr and left out; the exit code is then 5. Nothing is\n"
-    "ever written outside DIR. JSON lines hold every key and value.\n",
+    "ever written outside DIR. JSON lines hold every key and value; \"-\" stands for them.\n",
     kOptions,
     1,
     2,

@@ -108,6 +108,21 @@ class RoundTrip(TreeTest):
         self.load()
         self.assertEqual(self.entries(), {"a/kept": "1", "a/changed": "22"})
 
+    def test_a_dash_stands_for_json_lines_and_never_for_a_directory(self):
+        lines = b'{"key": "a/b", "value": "x"}\n'
+        work = self.path("work")
+        os.mkdir(work)
+        self.ok("load", "-", self.store, input=lines, cwd=work)
+        for arguments in [(), ("--json",), ("--ndjson",), ("--ndjson", "--json")]:
+            self.assertEqual(self.ok("dump", *arguments, self.store, "-", cwd=work), lines)
+        self.assertEqual(os.listdir(work), [])
+        self.expect(2, "load", "--from-dskvs-go", "-", self.path("new"), input=lines, cwd=work)
+        self.ok("dump", self.store, "./-", cwd=work)
+        self.assertEqual(files_below(work), {b"-/a/b": b"x"})
+        os.mkdir(self.path("work", "-", "c"))
+        self.ok("load", "./-", self.path("again"), cwd=work)
+        self.assertEqual(self.ok("dump", self.path("again"), "-"), lines)
+
     def test_dump_into_an_empty_directory_only(self):
         self.write("a/b")
         self.load()
