@@ -58,6 +58,7 @@ std::string value_operand(const Arguments& arguments) {
 
 int run_put(const Arguments& arguments) {
   const std::string key = name_operand(arguments, 1);
+  expect_key(key);  // nothing is created for what is none
   // Read before the store is opened: no lock is held while a pipe is waited for.
   const std::string value = value_operand(arguments);
   Store store = Store::open_to_write(arguments.operand(0), Create::kMayCreate);

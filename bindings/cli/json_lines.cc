@@ -11,6 +11,7 @@
 
 #include <cerrno>
 #include <optional>
+#include <utility>
 
 namespace dskvs::cli {
 namespace {
@@ -62,25 +63,50 @@ class LineReader {
   size_t begin_ = 0;
 };
 
-void put_lines(int fd, const std::string& name, Loader* loader) {
-  LineReader lines(fd, name);
-  JsonEntry entry;
-  for (uint64_t number = 1; const auto line = lines.next(); ++number) {
-    loader->advance(line->size() + 1);
-    if (line->find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    std::string reason = parse_json_entry(*line, &entry);
-    int exit_code = kExitOther;
-    try {
-      if (reason.empty()) loader->put(entry.key, entry.value);
-    } catch (Failure& failure) {
-      reason = std::move(failure.text);
-      exit_code = failure.exit_code;
+class EntryReader {
+ public:
+  EntryReader(int fd, std::string name) : lines_(fd, name), name_(std::move(name)) {}
+
+  // Reads the next entry, whose key breaks no rule; false at the end of the file.
+  bool next() {
+    while (const auto line = lines_.next()) {
+      ++number_;
+      bytes_ += line->size() + 1;
+      if (line->find_first_not_of(" \t\r") == std::string_view::npos) continue;
+      const std::string reason = parse_json_entry(*line, &entry_);
+      if (!reason.empty()) fail_here({kExitOther, reason});
+      about_this_line([&] { expect_key(entry_.key); });
+      return true;
     }
-    if (!reason.empty()) {
-      throw Failure{exit_code, formatted("{}: line {}: {}", name, number, reason)};
+    return false;
+  }
+
+  const JsonEntry& entry() const { return entry_; }
+
+  // Of the lines since the last call.
+  uint64_t take_bytes() { return std::exchange(bytes_, 0); }
+
+  // Adds the file and the line to what fails.
+  template <typename Call>
+  void about_this_line(const Call& call) const {
+    try {
+      call();
+    } catch (const Failure& failure) {
+      fail_here(failure);
     }
   }
-}
+
+ private:
+  [[noreturn]] void fail_here(const Failure& failure) const {
+    throw Failure{failure.exit_code, formatted("{}: line {}: {}", name_, number_, failure.text)};
+  }
+
+  LineReader lines_;
+  std::string name_;
+  JsonEntry entry_;
+  uint64_t number_ = 0;
+  uint64_t bytes_ = 0;
+};
 
 }  // namespace
 
@@ -91,14 +117,21 @@ int load_json_lines(const char* file, const char* store_path, bool json) {
   if (!from_stdin && !opened) fail_system(name);
   const int fd = from_stdin ? STDIN_FILENO : opened.fd();
 
+  // The first entry is read before the store is opened: no lock is held while a pipe is waited for,
+  // and nothing is created for what is no JSON line.
+  EntryReader entries(fd, name);
+  bool more = entries.next();
   Store store = Store::open_to_write(store_path, Create::kMayCreate);
   Loader loader(&store);
   struct stat status;
   if (::fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) {
     loader.set_total(static_cast<uint64_t>(status.st_size));
   }
-  put_lines(fd, name, &loader);
-  loader.finish(json);
+  for (; more; more = entries.next()) {
+    loader.advance(entries.take_bytes());
+    entries.about_this_line([&] { loader.put(entries.entry().key, entries.entry().value); });
+  }
+  return loader.finish(json);
 }
 
 }  // namespace dskvs::cli

@@ -20,6 +20,12 @@ SortedList::SortedList(dskvs_list* list) : list_(list) {
             [](const Item& a, const Item& b) { return a.name < b.name; });
 }
 
+void expect_key(std::string_view key) {
+  // 0 is never a store; a key is checked before the handle is.
+  const int32_t status = dskvs_contains(0, key.data(), key.size());
+  if (status == DSKVS_ERR_KEY) expect_ok(status);
+}
+
 Store Store::open(const char* path, dskvs_options options) {
   ProgressBar bar("open");
   options.progress = ProgressBar::callback;

@@ -48,6 +48,9 @@ class SortedList {
   std::vector<Item> items_;
 };
 
+// Throws Failure when `key` breaks a rule of keys: what needs no store to be known.
+void expect_key(std::string_view key);
+
 enum class Create : uint64_t { kMustExist = 0, kMayCreate = 1, kMustBeNew = 2 };
 
 class Store {

@@ -5,6 +5,7 @@ random generator; a table of wrong usage; the shell itself reads quoted names ba
 
 import base64
 import json
+import os
 import subprocess
 import unittest
 
@@ -83,6 +84,22 @@ class Values(CliTest):
         self.expect(2, "ls", self.store, "a/")
         self.expect(2, "rm", "--collection", self.store, "a/b")
         self.assertEqual(self.ok("ls", self.store), b"1\ta\n")
+
+    def test_what_is_refused_leaves_no_store_behind(self):
+        for key in BAD_KEYS:
+            with self.subTest(key=key):
+                self.expect(2, "put", self.store, key, "v")
+                self.assertEqual(os.listdir(self.directory), [])
+        for key in [b"a", b"a/" + b"m" * 65534]:
+            self.expect(2, "put", "--key-base64", self.store, base64.b64encode(key), "v")
+        line = b'{"key": "a/b", "value": "v"}'
+        for code, lines in [(5, b"nonsense"), (5, b"\n{}\n" + line), (2, line.replace(b"/", b"."))]:
+            with self.subTest(lines=lines):
+                self.expect(code, "load", "--ndjson", self.store, input=lines)
+                self.expect(code, "load", "-", self.store, input=lines)
+        self.assertEqual(os.listdir(self.directory), [])
+        self.ok("load", "--ndjson", self.store, input=b"\n")
+        self.assertEqual(self.ok("ls", self.store), b"")
 
     def test_reading_creates_no_store(self):
         for arguments in [
