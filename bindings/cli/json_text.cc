@@ -135,7 +135,8 @@ JsonEntry read_entry(std::string_view line) {
 
 void append_json_string(std::string* json, std::string_view utf8) {
   *json += '"';
-  for (const char c : utf8) {
+  for (size_t i = 0; i < utf8.size(); ++i) {
+    const char c = utf8[i];
     switch (c) {
       case '"':
         *json += "\\\"";
@@ -153,8 +154,10 @@ void append_json_string(std::string* json, std::string_view utf8) {
         *json += "\\t";
         break;
       default:
-        if (static_cast<unsigned char>(c) < 0x20) {
+        if (is_control(c)) {
           *json += formatted("\\u{:04x}", static_cast<unsigned char>(c));
+        } else if (is_c1_control(utf8.substr(i))) {
+          *json += formatted("\\u{:04x}", static_cast<unsigned char>(utf8[++i]));
         } else {
           *json += c;
         }

@@ -20,16 +20,9 @@ bool is_plain(char c) {
          std::string_view("_@%+=:,./-").find(c) != std::string_view::npos;
 }
 
-bool is_control(char c) {
-  const auto byte = static_cast<unsigned char>(c);
-  return byte < 0x20 || byte == 0x7f;
-}
-
-// U+0080 to U+009F: a terminal may obey them.
 bool has_c1_control(std::string_view utf8) {
-  for (size_t i = 0; i + 1 < utf8.size(); ++i) {
-    const auto next = static_cast<unsigned char>(utf8[i + 1]);
-    if (static_cast<unsigned char>(utf8[i]) == 0xc2 && next < 0xa0) return true;
+  for (; !utf8.empty(); utf8.remove_prefix(1)) {
+    if (is_c1_control(utf8)) return true;
   }
   return false;
 }

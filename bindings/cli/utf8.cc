@@ -43,6 +43,15 @@ bool is_utf8(std::string_view bytes) {
   return true;
 }
 
+bool is_control(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return byte < 0x20 || byte == 0x7f;
+}
+
+bool is_c1_control(std::string_view utf8) {
+  return utf8.size() >= 2 && utf8[0] == '\xc2' && static_cast<unsigned char>(utf8[1]) < 0xa0;
+}
+
 void append_utf8(std::string* text, uint32_t code_point) {
   const auto add = [&](uint32_t byte) { text->push_back(static_cast<char>(byte)); };
   if (code_point < 0x80) {

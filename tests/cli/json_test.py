@@ -91,6 +91,17 @@ class RoundTrip(CliTest):
             key = entry_of(line)[0]
             self.assertEqual("key" in fields, key[2:] in texts or key[:1] == b"b")
 
+    def test_no_control_character_reaches_a_terminal(self):
+        controls = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
+        text = f"ÿ{controls}\u00a0\u00e9"
+        self.load(line_of(b"a/" + text.encode(), text.encode()))
+        self.ok("put", self.store, "\u0085c/m", "")
+        for arguments in [("dump", "--ndjson"), ("ls", "--json")]:
+            printed = self.ok(*arguments, self.store).decode()
+            self.assertEqual([c for c in printed if c in controls and c != "\n"], [], arguments)
+            self.assertIn(r"\u0085", printed)
+        self.assertEqual(self.dump()[b"a/" + text.encode()], text.encode())
+
     def test_json_written_by_others(self):
         for line, key, value in [
             (rb'{"value":"v","key":"a/b"}', b"a/b", b"v"),
