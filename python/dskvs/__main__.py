@@ -17,12 +17,21 @@ _PLACES = {
     "--pkgconfigdir": os.path.join(_HOME, "lib", "pkgconfig"),
 }
 
+_HELP = """\
+usage: python -m dskvs --include | --lib | --cmakedir | --pkgconfigdir
+
+Prints where the package keeps its header, its library, its CMake package and its dskvs.pc, for
+compiling C and C++ programs. With anything else it is the tool dskvs:
+"""
+
 
 def main() -> int:
     arguments = sys.argv[1:]
     if len(arguments) == 1 and arguments[0] in _PLACES:
         print(_PLACES[arguments[0]])
         return 0
+    if len(arguments) == 1 and arguments[0] in ("--help", "-h"):
+        print(_HELP, flush=True)  # and the tool's own
     # Python ignores these; a tool in a pipe should not.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)

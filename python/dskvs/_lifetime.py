@@ -33,6 +33,11 @@ def log_health(path: str, code: int, name: str | None) -> None:
         _logger().warning("%s: is written again", path)
 
 
+def log_lost(path: str, error: Exception) -> None:
+    """Called when a store that nobody closed cannot be closed well."""
+    _logger().error("%s: closing: %s", path, error)
+
+
 def _logger() -> logging.Logger:
     # Takes longer to import than all of dskvs, and is seldom needed.
     import logging

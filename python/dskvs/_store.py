@@ -162,8 +162,13 @@ class Store(_core.Store, BytesMapping):
             pass
         import warnings
 
-        warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self)
-        self.close()
+        text = f"unclosed {self!r}"
+        try:
+            self.close()
+        except Error as error:
+            _lifetime.log_lost(self.path, error)
+        # Last: it raises where warnings are errors.
+        warnings.warn(text, ResourceWarning, source=self)
 
     def __repr__(self) -> str:
         state = " closed" if self.closed else ""

@@ -5,11 +5,13 @@ Method: the package that is imported here; what needs an installed one says so w
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -82,11 +84,39 @@ print(*(set(sys.modules) - before))
 
 @needs_installed
 def test_the_wheel_is_small_and_has_no_links():
-    files = [file for file in HOME.rglob("*") if file.is_file() and file.suffix != ".pyc"]
-    assert not any(file.is_symlink() for file in files)
-    # Unpacked; a wheel takes less than half.
-    assert sum(file.stat().st_size for file in files) < 1_500_000
-    assert {"_core.pyi", "py.typed"} <= {file.name for file in files}
+    installed = metadata.files("dskvs") or []
+    # As they are in the wheel: without what installing it has made.
+    files = {
+        str(file): Path(str(file.locate()))
+        for file in installed
+        if file.suffix != ".pyc" and ".." not in file.parts
+    }
+    assert not any(file.is_symlink() for file in files.values())
+    assert {"_core.pyi", "py.typed", "METADATA"} <= {file.name for file in files.values()}
+    wheel = io.BytesIO()
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, file in files.items():
+            archive.write(file, name)
+    assert len(wheel.getvalue()) < 500_000
+
+
+@needs_installed
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="no readelf")
+def test_what_is_compiled_is_hardened():
+    compiled = [HOME / "bin" / "dskvs", HOME / "lib" / "libdskvs.so.0", Path(_core.__file__)]
+    for file in compiled:
+        told = subprocess.check_output(["readelf", "-dlW", file], text=True)
+        assert re.search(r"FLAGS_1.*\bNOW\b", told), file
+        assert "GNU_RELRO" in told, file
+        assert not re.search(r"GNU_STACK.*RWE", told), file
+
+
+@needs_installed
+def test_the_help_lists_the_places_and_the_tool_s_commands():
+    for option in ("--help", "-h"):
+        text = place(option)
+        for word in ("--include", "--lib", "--cmakedir", "--pkgconfigdir", "dskvs COMMAND", "salvage"):
+            assert word in text
 
 
 @needs_installed

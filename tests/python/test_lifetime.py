@@ -99,6 +99,36 @@ def test_an_open_store_that_is_dropped_is_flushed_with_a_warning(path):
         assert db["a/1"] == b"one"
 
 
+def test_an_open_store_that_is_dropped_is_closed_where_warnings_are_errors(path, run_python):
+    code = """
+import gc, sys, warnings, dskvs
+warnings.simplefilter("error")
+db = dskvs.open(sys.argv[1], sync_interval_ms=0)
+db["a/1"] = b"one"
+del db
+gc.collect()
+with dskvs.open(sys.argv[1], "w") as db:        # not locked any more
+    assert db["a/1"] == b"one"
+"""
+    result = run_python(code, path)
+    assert "ResourceWarning: unclosed <dskvs.Store" in result.stderr
+
+
+def test_a_failing_close_is_logged_beside_the_warning(path, run_python):
+    code = """
+import gc, resource, sys, warnings, dskvs
+warnings.simplefilter("error")
+db = dskvs.open(sys.argv[1], sync_interval_ms=0)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+db["a/1"] = bytes(100)
+del db
+gc.collect()
+"""
+    result = run_python(code, path)
+    assert "ResourceWarning: unclosed <dskvs.Store" in result.stderr
+    assert f"{path}: closing: " in result.stderr
+
+
 def test_a_closed_store_is_dropped_in_silence(path, recwarn):
     db = dskvs.open(path)
     db.close()
