@@ -145,6 +145,11 @@ TEST_CASE("Errors are thrown, with the status and its words") {
   Store store(dir / "store");
   REQUIRE(status_of([&] { store.put("no slash", "v"); }) == DSKVS_ERR_KEY);
   REQUIRE(status_of([&] { store.get(""); }) == DSKVS_ERR_KEY);
+  for (const std::string_view none : {std::string_view(), std::string_view("")}) {
+    REQUIRE(status_of([&] { store.get_all(none); }) == DSKVS_ERR_KEY);
+    REQUIRE(status_of([&] { store.erase_all(none); }) == DSKVS_ERR_KEY);
+    REQUIRE(status_of([&] { store.count(none); }) == DSKVS_ERR_KEY);
+  }
   REQUIRE(status_of([&] { Store again(dir / "store"); }) == DSKVS_ERR_LOCKED);
   REQUIRE(status_of([&] { dskvs::verify(dir / "missing"); }) == DSKVS_ERR_PATH);
   Store moved = std::move(store);

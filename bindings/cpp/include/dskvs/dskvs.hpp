@@ -252,11 +252,10 @@ class Store {
   }
 
   // Of the whole store.
-  std::uint64_t count() const { return count(std::string_view()); }
+  std::uint64_t count() const { return count(nullptr, 0); }
+  // Members of a collection. An empty name is none, as everywhere: it does not mean the store.
   std::uint64_t count(std::string_view collection) const {
-    std::uint64_t members = 0;
-    detail::done(dskvs_count(store_, collection.data(), collection.size(), &members));
-    return members;
+    return count(collection.empty() ? "" : collection.data(), collection.size());
   }
 
   // ---- The disk
@@ -283,6 +282,12 @@ class Store {
   void backup(const std::string& path) const { detail::done(dskvs_backup(store_, path.c_str())); }
 
  private:
+  std::uint64_t count(const char* collection, std::size_t size) const {
+    std::uint64_t members = 0;
+    detail::done(dskvs_count(store_, collection, size, &members));
+    return members;
+  }
+
   dskvs_t store_ = 0;
 };
 
