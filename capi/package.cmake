@@ -36,6 +36,8 @@ install(FILES "${CMAKE_CURRENT_BINARY_DIR}/dskvs.pc"
   DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT development)
 
 if(NOT SKBUILD)
+  install(FILES "${PROJECT_SOURCE_DIR}/LICENSE"
+    DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT runtime)
   install(FILES "${PROJECT_SOURCE_DIR}/docs/man/dskvs.3"
     DESTINATION "${CMAKE_INSTALL_MANDIR}/man3" COMPONENT development)
   if(DSKVS_CLI)
@@ -45,12 +47,15 @@ if(NOT SKBUILD)
 
   set(CPACK_GENERATOR DEB)
   set(CPACK_PACKAGE_VENDOR dskvs)
-  set(CPACK_PACKAGE_CONTACT "The dskvs authors <dskvs@localhost>")
+  set(DSKVS_MAINTAINER "The dskvs authors <dskvs@example.org>"
+    CACHE STRING "Who answers for a Debian package: name and address")
+  set(CPACK_PACKAGE_CONTACT "${DSKVS_MAINTAINER}")
   set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Dead simple embedded key-value store")
   set(CPACK_PACKAGE_DESCRIPTION
-    "An embedded store for data that fits in RAM: every call is answered from memory, a background"
-    "thread writes to disk, and any crash is survived in one state that existed.")
-  string(REPLACE ";" " " CPACK_PACKAGE_DESCRIPTION "${CPACK_PACKAGE_DESCRIPTION}")
+    "An embedded store for data that fits in RAM: every call is answered from"
+    "memory, a background thread writes to disk, and any crash is survived in"
+    "one state that existed.")
+  list(JOIN CPACK_PACKAGE_DESCRIPTION "\n" CPACK_PACKAGE_DESCRIPTION)
   set(CPACK_RESOURCE_FILE_LICENSE "${PROJECT_SOURCE_DIR}/LICENSE")
   set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
   set(CPACK_STRIP_FILES ON)
@@ -60,5 +65,9 @@ if(NOT SKBUILD)
   set(CPACK_DEBIAN_PACKAGE_SECTION libs)
   set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
   set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+  # Functions may be added under one number: a program needs the version that it was linked with.
+  set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
+  set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA "${CMAKE_CURRENT_SOURCE_DIR}/debian/triggers")
+  set(CPACK_PRE_BUILD_SCRIPTS "${CMAKE_CURRENT_SOURCE_DIR}/debian/pack.cmake")
   include(CPack)
 endif()

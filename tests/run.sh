@@ -25,7 +25,9 @@ install_package "$here/build/venv" "$here"
 PATH=$here/build/venv/bin:$PATH
 
 echo "building the library and its tests"
-quietly cmake -S "$here" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DDSKVS_BENCH=ON
+# The prefix is that of a Debian package: with it, libraries go to a multiarch directory.
+quietly cmake -S "$here" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DDSKVS_BENCH=ON \
+  -DCMAKE_INSTALL_PREFIX=/usr
 quietly cmake --build "$build"
 
 status=0

@@ -6,7 +6,7 @@ prefix=$1
 rm -rf "$prefix"
 cmake --install "$BUILD" --prefix "$scratch/prefix" >"$scratch/log" || fail "$(cat "$scratch/log")"
 for file in include/dskvs/dskvs.h include/dskvs/dskvs_dl.h include/dskvs/dskvs.hpp \
-  share/man/man3/dskvs.3; do
+  share/man/man3/dskvs.3 share/doc/dskvs/LICENSE; do
   [[ -f $scratch/prefix/$file ]] || fail "$file is missing"
 done
 for name in libdskvs.so libdskvs.so.0 dskvs.pc dskvs-config.cmake dskvs-config-version.cmake; do
