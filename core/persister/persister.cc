@@ -34,7 +34,7 @@ Persister::Persister(const Environment& environment, const Options& options, Dir
       worker_(environment.manual_persister, [this] { reception_.nudge(); }),
       log_(directory, std::move(position), environment.log_shape.segment_bytes_min, &worker_),
       writer_(catalog, epochs, log_, unsettled.removals),
-      rescuer_(catalog, epochs),
+      rescuer_(catalog, epochs, environment.log_shape.rescue_parts_min),
       pace_(options.sync_interval_ms),
       bounds_(environment.log_shape),
       housekeeping_(epochs),

@@ -8,7 +8,6 @@ namespace {
 // Rescue for cleaning, in one epoch: so much at least, more when the epoch before was large. To
 // look at a part for nothing takes about as long as to write so many bytes.
 constexpr uint64_t kBudgetBytesMin = uint64_t{1} << 20;
-constexpr uint64_t kBudgetPartsMin = 128;
 constexpr uint64_t kPartBytes = uint64_t{16} << 10;
 
 }  // namespace
@@ -29,7 +28,7 @@ Status Rescuer::rescue(bool all) noexcept {
 
 void Rescuer::set_budget(uint64_t epoch_bytes) noexcept {
   budget_bytes_ = std::max(kBudgetBytesMin, 2 * epoch_bytes);
-  budget_parts_ = std::max(kBudgetPartsMin, epoch_bytes / kPartBytes);
+  budget_parts_ = std::max(parts_min_, epoch_bytes / kPartBytes);
 }
 
 uint64_t Rescuer::cleaned_through() const noexcept { return sweep_.active() ? 0 : clean_through_; }

@@ -19,7 +19,9 @@ namespace dskvs {
 
 class Rescuer {
  public:
-  Rescuer(Catalog& catalog, Epochs& epochs) noexcept : catalog_(catalog), epochs_(epochs) {}
+  // Each epoch's share of a sweep is at least `parts_min` parts of tables.
+  Rescuer(Catalog& catalog, Epochs& epochs, uint64_t parts_min) noexcept
+      : catalog_(catalog), epochs_(epochs), parts_min_(parts_min) {}
 
   // No Collection may be freed.
   bool sweeping() const noexcept { return sweep_.active(); }
@@ -58,6 +60,7 @@ class Rescuer {
 
   Catalog& catalog_;
   Epochs& epochs_;
+  const uint64_t parts_min_;
   Sweep sweep_;
   uint64_t clean_through_ = 0;  // 0: no cleaning
   uint64_t lost_from_ = kNoSegment;

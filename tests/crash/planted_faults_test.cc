@@ -4,7 +4,7 @@
 // each the explorer runs random scripts, with crashes at every call, crashes in the recovery,
 // failing disks and writers that come in between, until it reports a violation. The script that
 // found it must find nothing in the unharmed copy, and neither must the first ones.
-// DSKVS_PLANTED_SCRIPTS says how many those are.
+// DSKVS_PLANTED_SCRIPTS says how many those are, DSKVS_PLANTED_FAULT which fault to try alone.
 #include <fmt/format.h>
 
 #include "crash/explorer.h"
@@ -62,7 +62,9 @@ TEST_CASE("every planted fault is caught") {
     const uint64_t scripts = rounds("DSKVS_PLANTED_SCRIPTS", 100);
     for (uint64_t i = 0; i < scripts; ++i) REQUIRE(violation_in(seed + i, statistics) == "");
   }
+  const char* only = std::getenv("DSKVS_PLANTED_FAULT");
   for (const auto& fault : kFaults) {
+    if (only != nullptr && std::string_view(only) != fault.name) continue;
     planted_fault = fault.number;
     Statistics statistics;
     std::string caught;

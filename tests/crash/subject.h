@@ -14,7 +14,8 @@ namespace dskvs::test {
 inline constexpr const char* kStorePath = "/store";
 
 // Segments of two or three blocks, cleaned as soon as three of them are garbage, as real ones are.
-inline constexpr LogShape kSmallLog{.segment_bytes_min = 12'000, .slack_bytes = 96'000};
+inline constexpr LogShape kSmallLog{
+    .segment_bytes_min = 12'000, .slack_bytes = 96'000, .rescue_parts_min = 2};
 
 struct Marks {
   uint64_t accepted = 0;  // newest epoch that holds a write
