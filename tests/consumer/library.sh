@@ -9,7 +9,7 @@ tool=$1/bin/dskvs
 abi=$(sed -n 's/^set(dskvs_abi \([0-9]*\))$/\1/p' "$SOURCE/capi/CMakeLists.txt")
 [[ $library == */libdskvs.so.$abi ]] || fail "capi/CMakeLists.txt has ABI $abi, and not $library"
 for place in "capi/dskvs.map:^DSKVS_$abi {" "capi/dskvs.cc:dskvs_abi_version.* \"$abi\";" \
-  "bindings/c/dskvs_dl.h:^#define DSKVS_DL_ABI_VERSION \"$abi\"$"; do
+  "bindings/c/include/dskvs/dskvs_dl.h:^#define DSKVS_DL_ABI_VERSION \"$abi\"$"; do
   grep -q "${place#*:}" "$SOURCE/${place%%:*}" || fail "${place%%:*} has another ABI than $abi"
 done
 

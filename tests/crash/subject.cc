@@ -144,7 +144,7 @@ Model Subject::contents() const {
     inside_->store->collections(&names);
   }
   for (Entry* name : names) {
-    std::vector<Entry*> members(1024);
+    std::vector<Entry*> members(4096);
     uint64_t count = 0;
     {
       ReadSection section;
