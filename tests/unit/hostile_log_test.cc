@@ -361,6 +361,30 @@ TEST_CASE("the first live segment ends the chain") {
   REQUIRE(recover_segments({&log.first, &back}).report.recovered_epoch == 4);
 }
 
+TEST_CASE("where damage is looked for, what was cleaned away is not missing, and a lost end is") {
+  TwoSegments log;
+  CommitPayload payload = log.second.next_commit();
+  payload.first_live_segment = 2;
+  payload.durable_epoch = 2;
+  log.second.commit(payload);
+  CraftedSegment damaged = log.second;  // within the large value of epoch 2
+  damaged.bytes[kSegmentStart + 5000] ^= 1;
+  require_refused({&damaged}, 2, kSegmentStart, "the frame's checksum is wrong");
+  REQUIRE(verify_disk(disk_of({&damaged})).size() == 1);
+
+  // A successor that was only begun says that four epochs were durable: there are two.
+  CraftedSegment first;
+  first.put("a/1", "one");
+  first.commit();
+  first.put("a/2", "two");
+  first.commit();
+  const uint64_t end = first.bytes.size();
+  CraftedSegment second({{1}, 2, 1, end + 1000, 5});
+  require_refused({&first, &second}, 1, end, "the segment is cut off");
+  REQUIRE(salvage_disk(disk_of({&first, &second})).contents ==
+          Contents{{"a/1", "one"}, {"a/2", "two"}});
+}
+
 TEST_CASE("what is durable is the end of a commit, and none but such") {
   CraftedSegment segment;
   for (int i = 0; i < 2; ++i) {
