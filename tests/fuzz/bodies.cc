@@ -12,37 +12,12 @@
 
 #include "checksum.h"
 #include "disk/segment_format.h"
+#include "fuzz/input.h"
 #include "model/api_model.h"
 #include "support/temp_dir.h"
 
 namespace dskvs::test {
 namespace {
-
-[[noreturn]] void fail(const char* what) {
-  std::fprintf(stderr, "fuzz: %s: %s\n", what, dskvs_last_error());
-  std::abort();
-}
-
-void require(bool holds, const char* what) {
-  if (!holds) fail(what);
-}
-
-// Takes numbers off the front of the input; 0 when it is used up.
-class Input {
- public:
-  Input(const uint8_t* data, size_t size) : data_(data), left_(size) {}
-  uint8_t byte() {
-    if (left_ == 0) return 0;
-    left_--;
-    return *data_++;
-  }
-  uint32_t below(uint32_t bound) { return (byte() | uint32_t{byte()} << 8) % bound; }
-  bool empty() const { return left_ == 0; }
-
- private:
-  const uint8_t* data_;
-  size_t left_;
-};
 
 constexpr StoreId kStoreId{1, 2, 3};
 
@@ -185,6 +160,7 @@ void write_directory(const std::string& path, Input& input) {
     previous_end = segment.end();
     epoch = segment.next_epoch();
   }
+  if (input.byte() % 2 != 0) write_file(path + "/" + kReserveName, {});
 }
 
 using Contents = std::map<std::string, std::map<std::string, std::string>>;
@@ -232,7 +208,7 @@ bool fuzz_calls(const uint8_t* data, size_t size) {
       return !input.empty();
     });
   } catch (const Mismatch& mismatch) {
-    fail(mismatch.what());
+    fail_fuzz(mismatch.what());
   }
   return true;
 }

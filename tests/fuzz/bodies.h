@@ -1,11 +1,16 @@
-// What the fuzzers do with their bytes; each body is also run by a unit test on random bytes. A
-// body aborts, with a word on stderr, when the store does what it must not.
+// What the fuzzers do with their bytes; each body is also run by a unit test, on random bytes and
+// on its corpus. A body aborts, with a word on stderr, when the store does what it must not.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 namespace dskvs::test {
+
+// Bytes become one segment, its checksums made to fit where they do not say otherwise, which is
+// read frame by frame, searched behind every bad place, and compared with what a plain reading of
+// the format finds there. Returns whether it held a frame.
+bool fuzz_segment(const uint8_t* data, size_t size);
 
 // Bytes choose calls of the C ABI, compared with a std::map. Returns true.
 bool fuzz_calls(const uint8_t* data, size_t size);

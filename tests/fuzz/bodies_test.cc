@@ -1,5 +1,10 @@
 // Goal: the fuzzers' bodies hold under any compiler, without a fuzzer.
-// Method: each body is run on random bytes.
+// Method: each body is run on random bytes, and on every input of its corpus, which fuzzers have
+// found to reach something new.
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
 #include <vector>
 
 #include "fuzz/bodies.h"
@@ -10,7 +15,9 @@ using namespace dskvs::test;
 
 namespace {
 
-uint64_t run(const char* name, bool (*body)(const uint8_t*, size_t), uint64_t runs) {
+using Body = bool (*)(const uint8_t*, size_t);
+
+uint64_t run(const char* name, Body body, uint64_t runs) {
   uint64_t opened = 0;
   const uint64_t seed = announce_seed(name);
   for (uint64_t i = 0; i < runs; i++) {
@@ -24,7 +31,32 @@ uint64_t run(const char* name, bool (*body)(const uint8_t*, size_t), uint64_t ru
   return opened;
 }
 
+void replay(const std::string& name, Body body) {
+  uint64_t inputs = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(DSKVS_FUZZ_CORPUS "/" + name)) {
+    std::ifstream file(entry.path(), std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    INFO(entry.path());  // Catch says so when the body aborts
+    body(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+    inputs++;
+  }
+  std::printf("fuzz_%s: %llu inputs of the corpus\n", name.c_str(),
+              static_cast<unsigned long long>(inputs));
+  CHECK(inputs > 10);
+}
+
 }  // namespace
+
+TEST_CASE("the corpora, which hold all that fuzzers have found") {
+  replay("segment", fuzz_segment);
+  replay("directory", fuzz_directory);
+  replay("calls", fuzz_calls);
+}
+
+TEST_CASE("a segment is read as the format says") {
+  const uint64_t runs = rounds("DSKVS_FUZZ_RUNS", 500);
+  CHECK(run("fuzz_segment", fuzz_segment, runs) > runs / 2);
+}
 
 TEST_CASE("calls chosen by random bytes answer as a map does") {
   run("fuzz_calls", fuzz_calls, rounds("DSKVS_FUZZ_RUNS", 300));
