@@ -31,7 +31,7 @@ quietly cmake -S "$here" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo 
 quietly cmake --build "$build"
 
 status=0
-ctest --test-dir "$build" --output-on-failure --timeout 300 -j "$(nproc)" | tee "$build/ctest.txt" ||
+ctest --test-dir "$build" --output-on-failure --timeout 900 -j "$(nproc)" | tee "$build/ctest.txt" ||
   status=1
 python -m pytest -q -p no:cacheprovider "$here/tests/python" | tee "$build/pytest.txt" || status=1
 
