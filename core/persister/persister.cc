@@ -99,8 +99,10 @@ bool Persister::step_sync(uint64_t now, bool hurry) noexcept {
   bool wanted = reception_.sync_wanted() > log_.durable_epoch();
   if (!hurry && !wanted && !sync_is_due(now)) return false;
   // When there is nothing else to do, this thread waits for the disk itself: that is sooner done.
-  (void)sync_log(!hurry && pace_.after_quiet() && !something_changed());
-  return true;
+  const uint64_t durable_before = log_.durable_epoch();
+  const Status status = sync_log(!hurry && pace_.after_quiet() && !something_changed());
+  // What achieves nothing is not tried for ever.
+  return status != Status::kOk || log_.has_errand() || log_.durable_epoch() != durable_before;
 }
 
 bool Persister::step_errand(bool hurry) noexcept {
@@ -363,7 +365,7 @@ void Persister::drain() noexcept {
       uint64_t pause_us = pace_.retry_us() - std::min(now, pace_.retry_us());
       std::this_thread::sleep_for(std::chrono::microseconds(pause_us));
     }
-    (void)step(true);
+    if (!step(true)) break;
     if (heal_wanted_) steps_left--;
   }
   if (!done()) return;

@@ -69,7 +69,9 @@ void add_frame(Input& input, Image* image) {
   const size_t unpadded = kHeader + key_size + value_size;
   image->resize(at + (unpadded + 7) / 8 * 8);
   std::byte* const frame = image->data() + at;
-  std::memset(frame + kHeader, 0xA5, unpadded - kHeader);
+  for (size_t i = kHeader; i < unpadded; i++) {  // so that no part looks like its neighbour
+    frame[i] = static_cast<std::byte>((at + i) * 181 >> 3);
+  }
   for (size_t i = 0; i < std::min<size_t>(key_size, 8); i++) {
     frame[kHeader + i] = std::byte{input.byte()};
   }
