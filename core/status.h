@@ -74,4 +74,16 @@ class KeptFailure {
   char text_[kErrorTextSizeMax + 1] = "";
 };
 
+// Leaves the thread's error text as it was, whatever fails meanwhile without being reported.
+class KeptErrorText {
+ public:
+  KeptErrorText() noexcept { std::strcpy(text_, last_error()); }
+  ~KeptErrorText() { set_last_error(text_); }
+  KeptErrorText(const KeptErrorText&) = delete;
+  KeptErrorText& operator=(const KeptErrorText&) = delete;
+
+ private:
+  char text_[kErrorTextSizeMax + 1];
+};
+
 }  // namespace dskvs

@@ -82,6 +82,9 @@ class Directory {
 
   virtual Status unlink(const char* name) = 0;  // kNotFound, kIo
 
+  // Cuts a file off behind its first `size` bytes. What cannot be cut stays.
+  virtual void cut(const char* /*name*/, uint64_t /*size*/) {}
+
   // Returns when every creation and unlinking so far survives a power loss. kIo.
   virtual Status sync() = 0;
 

@@ -33,11 +33,13 @@ LogWriter::LogWriter(Directory& directory, LogPosition position, uint64_t segmen
       durable_epoch_(position.durable_epoch),
       durable_segment_(position.durable_segment),
       durable_offset_(position.durable_offset),
+      head_(position.head),
       live_(std::move(position.chain)),
       zombies_(std::move(position.zombies)),
       staging_(new std::byte[kStagingBytes]) {
   if (!live_.empty()) first_live_durable_ = live_.front().id;
   pieces_.reserve(kPiecesMax);
+  (void)find_reserve();
 }
 
 LogWriter::~LogWriter() {
@@ -101,7 +103,7 @@ Status LogWriter::create_segment() {
   const uint64_t id = next_segment_id_++;
   const SegmentName name(id);
   Status status = directory_.open_file(name.text, FileMode::kCreate, &file_);
-  if (status == Status::kSpace && free_reserve()) {
+  if (status == Status::kSpace && free_room()) {
     status = directory_.open_file(name.text, FileMode::kCreate, &file_);
   }
   if (status != Status::kOk) {
@@ -230,7 +232,7 @@ Status LogWriter::flush() {
 // dirty that could be forgotten, so the same bytes may be written to the same place again.
 Status LogWriter::write(std::span<const Piece> pieces, uint64_t bytes) {
   Status status = file_->write(flushed_offset_, pieces);
-  if (status == Status::kSpace && free_reserve()) status = file_->write(flushed_offset_, pieces);
+  if (status == Status::kSpace && free_room()) status = file_->write(flushed_offset_, pieces);
   if (status != Status::kOk) return status;
   flushed_offset_ += bytes;
   live_.back().bytes = flushed_offset_;
@@ -378,6 +380,8 @@ Status LogWriter::abandon_after_write(Status status) {
     goal_ = sync_goal();
     became_durable();
   }
+  SegmentFile& left = live_.back();
+  if (status == Status::kSpace && left.end != 0) cut_behind(left, left.end);
   return abandon(status);
 }
 
@@ -429,6 +433,12 @@ Status LogWriter::close() {
   return status;
 }
 
+void LogWriter::give_up() {
+  (void)finish_errand();
+  unlink_garbage();
+  make_reserve();
+}
+
 uint64_t LogWriter::segments() const {
   return live_.size() + zombies_.size() + abandoned_.size() + garbage_.size();
 }
@@ -441,23 +451,26 @@ uint64_t LogWriter::disk_bytes() const {
   return bytes;
 }
 
+// Whether there is one, of whatever size.
+bool LogWriter::find_reserve() {
+  const KeptErrorText kept;  // that there is none is no failure
+  std::unique_ptr<File> file;
+  Status status = directory_.open_file(kReserveName, FileMode::kRead, &file);
+  if (status == Status::kOk) status = file->size(&reserve_bytes_);
+  reserve_works_ = status == Status::kOk || status == Status::kNotFound;
+  return status == Status::kOk;
+}
+
 // Room that is given up when the disk is full, so that removals, and the close, still get through.
 // Not before anything is durable: where there is a reserve, recovery misses a log that is gone.
 void LogWriter::make_reserve() {
-  if (reserve_bytes_ != 0 || !reserve_works_ || durable_epoch_ == 0) return;
+  if (reserve_bytes_ >= kReserveBytes || !reserve_works_ || durable_epoch_ == 0) return;
+  const bool too_small = find_reserve();  // as a crash may leave it
+  if (too_small && directory_.unlink(kReserveName) != Status::kOk) reserve_works_ = false;
+  if (!reserve_works_) return;
+  reserve_bytes_ = 0;
   std::unique_ptr<File> file;
-  Status status = directory_.open_file(kReserveName, FileMode::kRead, &file);
-  if (status == Status::kOk) {
-    status = file->size(&reserve_bytes_);
-    if (status == Status::kOk && reserve_bytes_ >= kReserveBytes) return;
-    reserve_bytes_ = 0;
-    file.reset();
-    if (directory_.unlink(kReserveName) != Status::kOk) return;
-  } else if (status != Status::kNotFound) {
-    reserve_works_ = false;
-    return;
-  }
-  status = directory_.open_file(kReserveName, FileMode::kCreate, &file);
+  Status status = directory_.open_file(kReserveName, FileMode::kCreate, &file);
   if (status != Status::kOk) return;
   status = file->allocate(kReserveBytes);
   if (status == Status::kOk) {
@@ -469,10 +482,33 @@ void LogWriter::make_reserve() {
   if (directory_.unlink(kReserveName) != Status::kOk) reserve_works_ = false;
 }
 
-bool LogWriter::free_reserve() {
-  if (reserve_bytes_ == 0) return false;
+// On a full disk: the reserve, and what the session before could not write either.
+bool LogWriter::free_room() {
+  bool freed = reserve_bytes_ != 0 && directory_.unlink(kReserveName) == Status::kOk;
   reserve_bytes_ = 0;
-  return directory_.unlink(kReserveName) == Status::kOk;
+  const auto useless = std::stable_partition(zombies_.begin(), zombies_.end(),
+                                             [](const SegmentFile& s) { return s.end != 0; });
+  for (auto segment = useless; segment != zombies_.end(); ++segment) {
+    if (directory_.unlink(SegmentName(segment->id).text) == Status::kOk) freed = true;
+  }
+  zombies_.erase(useless, zombies_.end());
+  for (auto* list : {&live_, &zombies_}) {
+    for (SegmentFile& found : *list) {
+      // Behind the durable point, what was written in this session may stand.
+      if (found.id == segment() || (found.id == durable_segment_ && found.id != head_.id)) continue;
+      const uint64_t bytes = found.bytes;
+      cut_behind(found, found.id == head_.id ? head_.end : found.end);
+      if (found.bytes < bytes) freed = true;
+    }
+  }
+  return freed;
+}
+
+// Whole blocks: durable bytes share none with what changes.
+void LogWriter::cut_behind(SegmentFile& segment, uint64_t end) {
+  const uint64_t bytes = (end + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+  directory_.cut(SegmentName(segment.id).text, bytes);
+  segment.bytes = std::min(segment.bytes, bytes);
 }
 
 }  // namespace dskvs

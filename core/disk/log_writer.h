@@ -19,6 +19,10 @@
 // is committed as the range [durable_epoch() + 1, last_epoch]. written_epoch() does not go back:
 // the abandoned segment stays, and a recovery finds it, until a newer commit takes its place.
 //
+// A full disk. What was never committed gives its room back: a segment is cut behind its last
+// commit, or goes when it has none. Likewise, before a session gives up for want of room, what the
+// one before left. And there is the reserve.
+//
 // The first live segment. A commit names the oldest segment that holds anything of use. Older ones
 // are unlinked once that commit is durable. After an abandonment it is again what the last durable
 // commit said, until a commit() names it anew.
@@ -41,7 +45,8 @@ namespace dskvs {
 
 class LogWriter {
  public:
-  // No I/O. REQUIRES: the directory is locked, it and the worker outlive the writer; a store id.
+  // Looks for the reserve, and does no other I/O. REQUIRES: the directory is locked, or nothing is
+  // begun; it and the worker outlive the writer; a store id.
   LogWriter(Directory& directory, LogPosition position, uint64_t segment_bytes,
             Worker* worker = nullptr);
   ~LogWriter();
@@ -91,6 +96,8 @@ class LogWriter {
   // sync(), then leaves a record that all was durable, and closes the file. Call once, and nothing
   // that writes after it.
   Status close();
+  // In its place when the disk gave out: leaves as much room behind as can be.
+  void give_up();
 
   uint64_t written_epoch() const { return written_epoch_; }
   uint64_t durable_epoch() const { return durable_epoch_; }
@@ -163,8 +170,10 @@ class LogWriter {
   Status abandon(Status status);
   void note_garbage();
   void unlink_garbage();
+  bool find_reserve();
   void make_reserve();
-  bool free_reserve();
+  bool free_room();
+  void cut_behind(SegmentFile& segment, uint64_t end);
 
   Directory& directory_;
   Worker* const worker_;
@@ -178,6 +187,7 @@ class LogWriter {
   uint64_t durable_offset_;
   uint64_t first_live_written_ = 0;     // what the last commit said, and the last durable one;
   uint64_t first_live_durable_ = 0;     // 0: none did
+  const SegmentFile head_;              // found at open
   std::vector<SegmentFile> live_;       // oldest first; with a file open, the last is that file
   std::vector<SegmentFile> zombies_;    // found at open; gone with the first durable commit
   std::vector<SegmentFile> abandoned_;  // the last one left that holds commits above durable_epoch_

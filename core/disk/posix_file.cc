@@ -316,6 +316,15 @@ class PosixDirectory final : public Directory {
     return fail_errno(Status::kNotFound, error, "cannot remove '{}/{}'", path_, name);
   }
 
+  void cut(const char* name, uint64_t size) override {
+    const Descriptor fd = open_at(fd_.get(), name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK);
+    struct stat info;
+    const bool longer = fd && ::fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode) &&
+                        static_cast<uint64_t>(info.st_size) > size;
+    const int ignored = longer ? ::ftruncate(fd.get(), static_cast<off_t>(size)) : 0;
+    (void)ignored;
+  }
+
   Status sync() override {
     if (sync_descriptor(fd_.get(), ::fsync) == 0) return Status::kOk;
     return failed("cannot sync", errno, nullptr);

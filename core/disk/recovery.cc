@@ -324,6 +324,7 @@ LogPosition Recovery::position() const {
   if (head_ != nullptr) {
     const SegmentOrder& order = head_scan_->order;
     const bool in_head = order.durable_end() != 0;
+    position.head = {.id = head_->id, .bytes = head_->bytes, .end = order.end()};
     position.durable_epoch = order.durable_epoch();
     position.durable_segment = in_head ? head_->id : head_->header.previous_segment;
     position.durable_offset = in_head ? order.durable_end() : head_->header.previous_end;
@@ -340,7 +341,11 @@ LogPosition Recovery::position() const {
     const bool in_chain =
         std::any_of(position.chain.begin(), position.chain.end(),
                     [&](const SegmentFile& file) { return file.id == segment.id; });
-    if (!in_chain) position.zombies.push_back({.id = segment.id, .bytes = segment.bytes, .end = 0});
+    if (in_chain) continue;
+    // Those before the durable point were cleaned by a commit that may not be durable.
+    const bool of_use = segment.id <= position.durable_segment || segment.id == position.head.id;
+    position.zombies.push_back(
+        {.id = segment.id, .bytes = segment.bytes, .end = of_use ? segment.bytes : 0});
   }
   return position;
 }

@@ -356,19 +356,20 @@ Status Persister::close(uint64_t* undurable_epochs) noexcept {
 
 void Persister::drain() noexcept {
   uint64_t until_us = environment_.clock.now_us() + kDrainUsMax;
-  auto done = [&] { return !heal_wanted_ && !something_changed() && all_is_durable(); };
-  // Where no time passes, a few steps tell: the first may only learn what failed long ago.
-  uint64_t steps_left = environment_.manual_persister ? 4 : UINT64_MAX;
-  while (!done() && steps_left != 0 && environment_.clock.now_us() < until_us) {
+  // Where no time passes, a few failures tell: the first may only be learnt of now.
+  uint64_t failures_left = environment_.manual_persister ? 4 : UINT64_MAX;
+  // A disk that is slow, and does not fail, is waited for.
+  while (heal_wanted_ || something_changed() || !all_is_durable()) {
     if (heal_wanted_ && !environment_.manual_persister) {
       uint64_t now = environment_.clock.now_us();
       uint64_t pause_us = pace_.retry_us() - std::min(now, pace_.retry_us());
       std::this_thread::sleep_for(std::chrono::microseconds(pause_us));
     }
-    if (!step(true)) break;
-    if (heal_wanted_) steps_left--;
+    bool moved = step(true);
+    if (heal_wanted_) failures_left--;
+    bool late = heal_wanted_ && environment_.clock.now_us() >= until_us;
+    if (!moved || failures_left == 0 || late) return log_.give_up();
   }
-  if (!done()) return;
   Status status = without_throwing([&] { return log_.close(); });
   if (status != Status::kOk) failed(status, 0);
 }

@@ -7,14 +7,16 @@
 namespace dskvs::test {
 namespace {
 
-// Every look at it takes a microsecond; nothing waits for it.
+// Every look at it takes so long; nothing waits for it.
 class SimClock : public Clock {
  public:
-  uint64_t now_us() noexcept override { return ++now_us_; }
+  explicit SimClock(uint64_t look_us) : look_us_(look_us) {}
+  uint64_t now_us() noexcept override { return now_us_ += look_us_; }
   uint64_t thread_cpu_us() noexcept override { return now_us(); }
   void pass(uint64_t us) { now_us_ += us; }
 
  private:
+  const uint64_t look_us_;
   uint64_t now_us_ = 1'000'000;
 };
 
@@ -34,8 +36,10 @@ struct ParsedKey {
 }  // namespace
 
 struct Subject::Inside {
-  Inside(FileSystem& files, std::string store_path, const LogShape& log_shape)
-      : environment{files, clock, fixed_random, true, log_shape}, path(std::move(store_path)) {}
+  Inside(FileSystem& files, std::string store_path, const LogShape& log_shape, uint64_t look_us)
+      : clock(look_us),
+        environment{files, clock, fixed_random, true, log_shape},
+        path(std::move(store_path)) {}
 
   Status put(const Operation& operation) {
     const ParsedKey key(key_of(operation));
@@ -80,8 +84,8 @@ struct Subject::Inside {
   std::unique_ptr<Store> store;
 };
 
-Subject::Subject(FileSystem& files, std::string path, const LogShape& log_shape)
-    : inside_(std::make_unique<Inside>(files, std::move(path), log_shape)) {}
+Subject::Subject(FileSystem& files, std::string path, const LogShape& log_shape, uint64_t look_us)
+    : inside_(std::make_unique<Inside>(files, std::move(path), log_shape, look_us)) {}
 Subject::~Subject() = default;
 
 Status Subject::open(bool read_only) {

@@ -28,8 +28,9 @@ struct Marks {
 
 class Subject {
  public:
+  // The clock moves on by `look_us` whenever it is looked at.
   explicit Subject(FileSystem& files, std::string path = kStorePath,
-                   const LogShape& log_shape = kSmallLog);
+                   const LogShape& log_shape = kSmallLog, uint64_t look_us = 1);
   ~Subject();
 
   // Both give DSKVS statuses; the text is in last_error().

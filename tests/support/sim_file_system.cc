@@ -28,6 +28,7 @@ std::string parent_of(const std::string& path) {
 }
 
 void overlay(Content& content, const PendingWrite& write) {
+  if (write.bytes->empty()) return content.resize(write.size_after);
   content.write(write.offset, *write.bytes);
   content.size = std::max(content.size, write.size_after);
 }
@@ -180,7 +181,6 @@ void SimDisk::write(InodeId id, uint64_t offset, std::span<const Piece> pieces, 
 
 void SimDisk::set_size(InodeId id, uint64_t size) {
   SimInode& inode = inodes_.at(id);
-  if (size <= inode.content().size) return;
   inode.pending.push_back({0, std::make_shared<std::vector<uint8_t>>(), size, false});
   inode.writable().resize(size);
 }
@@ -259,8 +259,8 @@ void SimDisk::collect() {
 
 const char* sim_op_name(SimOp op) {
   static constexpr const char* kNames[] = {
-      "open_directory", "list",     "open", "create", "read",   "write",          "sync",
-      "writeback",      "allocate", "size", "close",  "unlink", "sync_directory", "lock"};
+      "open_directory", "list", "open",  "create", "read", "write",          "sync", "writeback",
+      "allocate",       "size", "close", "unlink", "cut",  "sync_directory", "lock"};
   return kNames[static_cast<size_t>(op)];
 }
 
@@ -292,6 +292,7 @@ bool sim_error_applies(SimOp op, SimError error) {
       return error == SimError::kEio || error == SimError::kEintr || space;
     case SimOp::kSize:
     case SimOp::kUnlink:
+    case SimOp::kCut:
     case SimOp::kSyncDirectory:
       return error == SimError::kEio;
   }
@@ -435,7 +436,7 @@ class SimFileImpl : public File {
     if (const SimError* error = fs_.begin(call)) return failed(call, *error);
     const uint64_t old_size = inode().content().size;
     if (size > old_size && size - old_size > fs_.room()) return failed(call, SimError::kEnospc);
-    fs_.disk_.set_size(id_, size);
+    if (size > old_size) fs_.disk_.set_size(id_, size);
     return done(call);
   }
 
@@ -538,6 +539,18 @@ class SimDirectoryImpl : public Directory {
     }
     fs_.disk_.unlink(path);
     return done(call);
+  }
+
+  void cut(const char* name, uint64_t size) override {
+    std::lock_guard guard(fs_.mutex_);
+    const std::string path = path_ + "/" + name;
+    SimCall call = fs_.describe(SimOp::kCut, path, 0, size);
+    if (fs_.begin(call) != nullptr) return fs_.end(call, Status::kIo);
+    const auto found = fs_.disk_.live_names_.find(path);
+    const bool longer = found != fs_.disk_.live_names_.end() &&
+                        fs_.disk_.inodes_.at(found->second).content().size > size;
+    if (longer) fs_.disk_.set_size(found->second, size);
+    fs_.end(call, Status::kOk);
   }
 
   Status sync() override {

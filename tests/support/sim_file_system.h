@@ -143,6 +143,7 @@ enum class SimOp {
   kSize,
   kClose,
   kUnlink,
+  kCut,
   kSyncDirectory,
   kLock,
 };

@@ -188,8 +188,9 @@ typedef struct dskvs_stats_t {
   uint64_t written_epoch;   /* up to here everything survives the death of the process */
   uint64_t durable_epoch;   /* up to here everything survives the loss of power */
   uint64_t written_lag_us;  /* age of the oldest write that is not written; 0: none */
-  uint64_t durable_lag_us;  /* age of the oldest write that is not durable; 0: none */
-  uint64_t disk_bytes;      /* bytes of all files of the store */
+  uint64_t durable_lag_us;  /* age of the oldest write that is not durable, but no more than since
+                               open; 0: none */
+  uint64_t disk_bytes;      /* bytes of the log files and of the reserve for a full disk */
   uint64_t segments;        /* log files */
   uint64_t bytes_written;   /* bytes written to the log since open */
   uint64_t syncs;           /* successful syncs since open */

@@ -1,0 +1,175 @@
+// Goal: a disk that is full, or slow, costs nothing but time: what can be written gets through, in
+// this session and the next, and close says OK only when all is durable.
+// Method: a store on the simulated disk, which takes so many bytes and no more; the store is
+// closed, or its process killed, while the disk is full, and another one is opened on what it left.
+#include "crash/subject.h"
+#include "support/catch.h"
+
+namespace dskvs::test {
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+constexpr LogShape kRealLog{};
+
+constexpr Operation kOld{Verb::kPut, 1, 5'000, 1};
+constexpr Operation kTooLarge{Verb::kPut, 2, 10'000'000, 2};
+constexpr Operation kSmall{Verb::kPut, 3, 5, 3};
+
+// Keeps the disk as a kill would leave it right after the first write that found no room.
+class FullDisk : public SimObserver {
+ public:
+  explicit FullDisk(SimFileSystem& files) : files_(files) { files.set_observer(this); }
+  ~FullDisk() override { files_.set_observer(nullptr); }
+
+  void before(const SimCall&, const SimDisk&) override {}
+  void after(const SimCall& call, Status status, const SimDisk& disk) override {
+    if (call.op != SimOp::kWrite || status != Status::kSpace) return;
+    // With the second one the reserve is gone as well.
+    if (++full_ <= 2) when_full_ = disk.after_kill();
+  }
+  const SimDisk& when_full() const {
+    REQUIRE(when_full_.live_bytes() == 3 * kMiB);
+    REQUIRE_FALSE(when_full_.has_file(std::string(kStorePath) + "/reserve"));
+    return when_full_;
+  }
+
+ private:
+  SimFileSystem& files_;
+  int full_ = 0;
+  SimDisk when_full_;
+};
+
+// What the too large value left must not keep a new store from writing.
+void require_writable(SimDisk disk) {
+  SimFileSystem files(std::move(disk));
+  files.set_capacity(3 * kMiB);
+  Subject next(files, kStorePath, kRealLog);
+  REQUIRE(next.open() == Status::kOk);
+  REQUIRE(next.contents() == Model{{key_of(kOld), value_of(kOld)}});
+  REQUIRE(next.apply(kSmall) == Status::kOk);
+  REQUIRE(next.apply({Verb::kSync}) == Status::kOk);
+  REQUIRE(next.apply({Verb::kDelete, kOld.key}) == Status::kOk);
+  REQUIRE(next.apply({Verb::kCompact}) == Status::kOk);
+  REQUIRE(next.close() == Status::kOk);
+  REQUIRE(next.open() == Status::kOk);
+  REQUIRE(next.contents() == Model{{key_of(kSmall), value_of(kSmall)}});
+  REQUIRE(next.close() == Status::kOk);
+}
+
+TEST_CASE("a value that the disk cannot take does not occupy it, after close and after a kill") {
+  // What the log knows to be durable depends on what was written after it.
+  for (const int syncs : {1, 3}) {
+    for (const int sessions : {1, 2}) {
+      CAPTURE(syncs, sessions);
+      SimFileSystem files;
+      files.set_capacity(3 * kMiB);
+      Subject subject(files, kStorePath, kRealLog);
+      for (int session = 0; session < sessions; ++session) {
+        if (session > 0) REQUIRE(subject.close() == Status::kOk);
+        REQUIRE(subject.open() == Status::kOk);
+        for (int i = 0; i < syncs; ++i) {
+          REQUIRE(subject.apply(kOld) == Status::kOk);
+          REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+        }
+      }
+      FullDisk full(files);
+      REQUIRE(subject.apply(kTooLarge) == Status::kOk);
+      REQUIRE(subject.apply({Verb::kSync}) == Status::kSpace);
+      REQUIRE(subject.close() == Status::kSpace);
+      REQUIRE(files.disk().live_bytes() < 2 * kMiB);
+      REQUIRE(files.disk().has_file(std::string(kStorePath) + "/reserve"));
+      require_writable(files.disk().after_kill());
+      require_writable(full.when_full());
+    }
+  }
+}
+
+TEST_CASE("when the value that the disk cannot take is deleted, the session goes on") {
+  SimFileSystem files;
+  files.set_capacity(3 * kMiB);
+  Subject subject(files, kStorePath, kRealLog);
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.apply(kOld) == Status::kOk);
+  REQUIRE(subject.apply(kTooLarge) == Status::kOk);
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kSpace);
+  REQUIRE(subject.apply({Verb::kDelete, kTooLarge.key}) == Status::kOk);
+  REQUIRE(subject.apply(kSmall) == Status::kOk);
+  for (int step = 0; step < 10 && subject.marks().failing; ++step) subject.step();
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+TEST_CASE("the reserve of the session before lets the first write of this one through") {
+  SimFileSystem files;
+  Subject subject(files, kStorePath, kRealLog);
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.apply(kOld) == Status::kOk);
+  REQUIRE(subject.close() == Status::kOk);
+  files.set_capacity(files.disk().live_bytes());
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.apply({Verb::kDelete, kOld.key}) == Status::kOk);
+  REQUIRE(subject.close() == Status::kOk);
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.contents().empty());
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+TEST_CASE("the reserve lets an epoch through that found no room half way") {
+  SimFileSystem files;
+  Subject subject(files, kStorePath, kRealLog);
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.apply(kOld) == Status::kOk);
+  REQUIRE(subject.close() == Status::kOk);
+  REQUIRE(subject.open() == Status::kOk);
+  files.set_capacity(files.disk().live_bytes() + 3 * kMiB / 2);
+  Model expected{{key_of(kOld), value_of(kOld)}};
+  for (uint32_t key = 10; key < 710; ++key) {
+    const Operation put{Verb::kPut, key, 3'000, key};
+    REQUIRE(subject.apply(put) == Status::kOk);
+    expected[key_of(put)] = value_of(put);
+  }
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+  REQUIRE_FALSE(files.disk().has_file(std::string(kStorePath) + "/reserve"));
+  REQUIRE(subject.close() == Status::kOk);
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.contents() == expected);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+TEST_CASE("what a kill left above the durable epoch stays until it is written again") {
+  SimFileSystem files;
+  Subject subject(files, kStorePath, kRealLog);
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.apply(kOld) == Status::kOk);
+  subject.step();  // written, not synced
+  REQUIRE(subject.marks().written > subject.marks().durable);
+  SimFileSystem after(files.disk().after_kill());
+  after.set_capacity(0);
+  Subject next(after, kStorePath, kRealLog);
+  for (int session = 0; session < 3; ++session) {
+    REQUIRE(next.open() == Status::kOk);
+    REQUIRE(next.contents() == Model{{key_of(kOld), value_of(kOld)}});
+    REQUIRE(next.apply({Verb::kSync}) == Status::kSpace);
+    REQUIRE(next.close() == Status::kSpace);
+  }
+}
+
+TEST_CASE("close waits for a disk that is slow, and says OK when all is durable") {
+  SimFileSystem files;
+  Subject subject(files, kStorePath, kRealLog, 60'000'000);  // a minute goes by at each look
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.apply(kOld) == Status::kOk);
+  REQUIRE(subject.close() == Status::kOk);
+  std::mt19937_64 random(1);
+  for_each_power_cut(files.disk(), {}, random, [](const SimDisk& disk) {
+    SimFileSystem after(disk);
+    Subject next(after, kStorePath, kRealLog);
+    REQUIRE(next.open(true) == Status::kOk);
+    REQUIRE(next.contents() == Model{{key_of(kOld), value_of(kOld)}});
+    REQUIRE(next.close() == Status::kOk);
+    return true;
+  });
+}
+
+}  // namespace
+}  // namespace dskvs::test
