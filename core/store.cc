@@ -281,13 +281,11 @@ Status Store::wait(uint64_t mark, Level level, uint64_t timeout_ms) noexcept {
     return fail(Status::kArgument, "mark {} is from the future; the newest is {}", mark,
                 epochs_->newest_change());
   }
-  if (options_.read_only) return Status::kOk;
-  return persister_->reception().wait(mark, level, timeout_ms);
+  return persister_->reception().wait(mark, level, patience_ms(timeout_ms));
 }
 
 Status Store::sync(uint64_t timeout_ms) noexcept {
-  if (options_.read_only) return Status::kOk;
-  return persister_->reception().sync(mark(), timeout_ms);
+  return persister_->reception().sync(mark(), patience_ms(timeout_ms));
 }
 
 Status Store::compact() noexcept {

@@ -97,6 +97,10 @@ class Store {
   Status load();
   Status copy_log(Directory& target);
   Status check_writable() noexcept;
+  // What is not durable yet in a read-only store will not become so: nobody waits for it.
+  [[nodiscard]] uint64_t patience_ms(uint64_t timeout_ms) const noexcept {
+    return options_.read_only ? 0 : timeout_ms;
+  }
   Status collection_for_put(const HashedKey& key, Collection** collection) noexcept;
   uint64_t table_bytes() const noexcept;
   Status charge(const Entry* entry, const Entry* old) noexcept;

@@ -242,6 +242,7 @@ PyObject* open_store(PyTypeObject* type, py::object path_bytes, const dskvs_opti
   store->closed = true;
   store->path = new_reference(path.ptr());
   store->dirty_bytes_max = options.dirty_bytes_max;
+  store->read_only = options.read_only != 0;
   int32_t status = DSKVS_OK;
   {
     GilReleased released;
@@ -299,7 +300,7 @@ PyObject* store_close(PyObject* self, PyObject*) {
   StoreObject* store = as_store(self);
   uint64_t mark = 0;
   int32_t status = dskvs_mark(store->handle, &mark);
-  if (status == DSKVS_OK &&
+  if (status == DSKVS_OK && !store->read_only &&
       !wait_until(store->handle, mark, DSKVS_DURABLE, DSKVS_FOREVER, true, &status)) {
     return nullptr;
   }
@@ -334,6 +335,7 @@ PyObject* wait_for(StoreObject* store, uint64_t mark, int32_t level, PyObject* t
   uint64_t timeout_ms = 0;
   int32_t status = DSKVS_OK;
   if (!read_timeout_ms(timeout, &timeout_ms)) return nullptr;
+  if (store->read_only) timeout_ms = 0;
   if (!wait_until(store->handle, mark, level, timeout_ms, hurry, &status)) return nullptr;
   if (status == DSKVS_OK) {
     check_health(store);
@@ -373,7 +375,7 @@ PyObject* store_sync(PyObject* self, PyObject* arguments, PyObject* keywords) {
   return wait_for(store, mark, DSKVS_DURABLE, timeout, true);
 }
 
-// Whether mark has reached level, without waiting.
+// Whether mark has reached level, without waiting. WaitTimeout when it never will.
 PyObject* store_reached(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   if (!check_count("_reached", count, 2, 2)) return nullptr;
   StoreObject* store = as_store(self);
@@ -382,7 +384,8 @@ PyObject* store_reached(PyObject* self, PyObject* const* arguments, Py_ssize_t c
   long level = PyLong_AsLong(arguments[1]);
   if (level == -1 && PyErr_Occurred() != nullptr) return nullptr;
   int32_t status = dskvs_wait(store->handle, mark, static_cast<int32_t>(level), 0);
-  if (status == DSKVS_OK || status == DSKVS_TIMEOUT) return PyBool_FromLong(status == DSKVS_OK);
+  if (status == DSKVS_OK) Py_RETURN_TRUE;
+  if (status == DSKVS_TIMEOUT && !store->read_only) Py_RETURN_FALSE;
   return raise_status(status, store);
 }
 
@@ -515,7 +518,9 @@ const PyMethodDef kOwnMethods[] = {
     {"wait", as_method(store_wait), METH_VARARGS | METH_KEYWORDS,
      "wait($self, /, mark, level=2, timeout=None)\n--\n\n"
      "Waits until everything up to mark is WRITTEN or DURABLE, as level says. Raises WaitTimeout\n"
-     "after timeout seconds, and StorageError at once when the disk fails."},
+     "after timeout seconds, or at once on a store opened to be read, and StorageError at once "
+     "when\n"
+     "the disk fails."},
     {"sync", as_method(store_sync), METH_VARARGS | METH_KEYWORDS,
      "sync($self, /, timeout=None)\n--\n\n"
      "Waits until everything that was written before is durable: as wait() of a mark(), but the\n"

@@ -11,6 +11,7 @@ namespace dskvs::python {
 struct StoreObject {
   PyObject_HEAD dskvs_t handle;
   uint64_t dirty_bytes_max;
+  bool read_only;  // what is not durable yet will not become so here
   // Bytes that may surely be put without waiting for the persister: see write() below.
   std::atomic<int64_t> headroom_bytes;
   std::atomic<int32_t> noted_error;  // what was logged last of the persister

@@ -39,6 +39,8 @@ Persister::Persister(const Environment& environment, const Options& options, Dir
       bounds_(environment.log_shape),
       housekeeping_(epochs),
       heal_wanted_(unsettled.any) {
+  // For how long what open found above the durable epoch has been so, nobody knows.
+  if (!all_is_durable()) figures_.undurable_since_us = environment.clock.now_us();
   publish();
 }
 

@@ -55,9 +55,9 @@ def _close_at_exit() -> None:
         try:
             try:
                 store.sync(_PATIENCE_S)
-            except WaitTimeout:
-                dirty_bytes = store.stats().dirty_bytes
-                _logger().warning("%s: still writing, %d bytes to go", store.path, dirty_bytes)
+            except WaitTimeout:  # or it was opened to be read
+                if dirty_bytes := store.stats().dirty_bytes:
+                    _logger().warning("%s: still writing, %d bytes to go", store.path, dirty_bytes)
             store.close()
         except Error as error:
             _logger().error("%s: closing at exit: %s", store.path, error)

@@ -131,6 +131,70 @@ TEST_CASE("With sync_interval_ms 0 nothing is synced until someone asks") {
   REQUIRE(stats(store).durable_lag_us == 0);
 }
 
+TEST_CASE("A read-only store calls durable what the log says is durable, and no more") {
+  dskvs_options options = default_options();
+  options.sync_interval_ms = 0;
+  TempStore store(options);
+  REQUIRE(put(store, "a/b", "synced") == DSKVS_OK);
+  REQUIRE(dskvs_sync(store, DSKVS_FOREVER) == DSKVS_OK);
+  const uint64_t synced = mark(store);
+  REQUIRE(put(store, "a/b", "written") == DSKVS_OK);
+  REQUIRE(dskvs_wait(store, mark(store), DSKVS_WRITTEN, DSKVS_FOREVER) == DSKVS_OK);
+
+  dskvs_options reading = read_only();
+  dskvs_t view = 0;
+  REQUIRE(dskvs_open(store.path().c_str(), &reading, &view) == DSKVS_OK);
+  REQUIRE(get(view, "a/b") == "written");
+  uint64_t ticket = mark(view);
+  REQUIRE(ticket > synced);
+  REQUIRE(dskvs_wait(view, ticket, DSKVS_WRITTEN, DSKVS_FOREVER) == DSKVS_OK);
+  REQUIRE(dskvs_wait(view, synced, DSKVS_DURABLE, 0) == DSKVS_OK);
+  REQUIRE(dskvs_wait(view, ticket, DSKVS_DURABLE, 0) == DSKVS_TIMEOUT);
+  REQUIRE(dskvs_wait(view, ticket, DSKVS_DURABLE, DSKVS_FOREVER) == DSKVS_TIMEOUT);
+  REQUIRE(dskvs_sync(view, DSKVS_FOREVER) == DSKVS_TIMEOUT);
+  REQUIRE(dskvs_wait(view, ticket + 1, DSKVS_WRITTEN, 0) == DSKVS_ERR_ARGUMENT);
+  dskvs_stats_t figures = stats(view);
+  REQUIRE(figures.written_epoch == ticket);
+  REQUIRE(figures.durable_epoch == synced);
+  REQUIRE(figures.written_lag_us == 0);
+  REQUIRE(figures.durable_lag_us > 0);
+  REQUIRE(dskvs_close(view) == DSKVS_OK);
+
+  store.close();
+  REQUIRE(dskvs_open(store.path().c_str(), &reading, &view) == DSKVS_OK);
+  REQUIRE(dskvs_wait(view, mark(view), DSKVS_DURABLE, 0) == DSKVS_OK);
+  REQUIRE(dskvs_sync(view, DSKVS_FOREVER) == DSKVS_OK);
+  REQUIRE(stats(view).durable_lag_us == 0);
+  REQUIRE(dskvs_close(view) == DSKVS_OK);
+}
+
+TEST_CASE("disk_bytes is the same for the writer and a reader: the log files and the reserve") {
+  TempStore store;
+  REQUIRE(put(store, "a/b", string(5000, 'v')) == DSKVS_OK);
+  REQUIRE(dskvs_sync(store, DSKVS_FOREVER) == DSKVS_OK);
+  auto on_disk = [&] {
+    uint64_t bytes = 0;
+    for (const auto& file : std::filesystem::directory_iterator(store.path()))
+      if (file.path().filename() != "dskvs.lock") bytes += file.file_size();
+    return bytes;
+  };
+  auto seen_by_reader = [&] {
+    dskvs_options reading = read_only();
+    dskvs_t view = 0;
+    REQUIRE(dskvs_open(store.path().c_str(), &reading, &view) == DSKVS_OK);
+    const uint64_t bytes = stats(view).disk_bytes;
+    REQUIRE(dskvs_close(view) == DSKVS_OK);
+    return bytes;
+  };
+  REQUIRE(on_disk() > 1 << 20);
+  REQUIRE(stats(store).disk_bytes == on_disk());
+  REQUIRE(seen_by_reader() == on_disk());
+  store.reopen();
+  REQUIRE(stats(store).disk_bytes == on_disk());
+  store.close();
+  REQUIRE(seen_by_reader() == on_disk());
+}
+
 TEST_CASE("What is written and not durable comes back from a kill, many removals and drops of it") {
   dskvs_options options = default_options();
   options.sync_interval_ms = 0;
@@ -320,7 +384,11 @@ TEST_CASE("Read-only processes beside a writer that cleans see a state that exis
       if (put(view, "a/b", "v") != DSKVS_ERR_READ_ONLY) return 4;
       uint64_t epoch = 0;
       if (dskvs_mark(view, &epoch) != DSKVS_OK) return 5;
-      if (dskvs_wait(view, epoch, DSKVS_DURABLE, 0) != DSKVS_OK) return 6;
+      dskvs_stats_t figures = DSKVS_STATS_INIT;
+      if (dskvs_stats(view, &figures) != DSKVS_OK) return 10;
+      int32_t durable = figures.durable_epoch >= epoch ? DSKVS_OK : DSKVS_TIMEOUT;
+      if (dskvs_wait(view, epoch, DSKVS_WRITTEN, 0) != DSKVS_OK) return 11;
+      if (dskvs_wait(view, epoch, DSKVS_DURABLE, DSKVS_FOREVER) != durable) return 6;
       if (pair_of(view) != number) return 7;
       if (dskvs_close(view) != DSKVS_OK) return 8;
     }

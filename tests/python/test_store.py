@@ -5,6 +5,7 @@ Method: each call once for what it promises and once for what it refuses.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from pathlib import Path
@@ -61,9 +62,28 @@ def test_flag_r_reads_beside_a_writer_and_refuses_writes(path):
             ):
                 with pytest.raises(dskvs.ReadOnlyError):
                     write()
-            reader.sync()
-            reader.wait(reader.mark())
             assert dict(reader) == {"a/1": b"one"}
+
+
+def test_a_reader_calls_durable_what_the_log_does_and_never_waits(path):
+    with dskvs.open(path, sync_interval_ms=0) as db:
+        db["a/1"] = b"one"
+        db.wait(db.mark(), dskvs.WRITTEN)
+        with dskvs.open(path, "r") as reader:
+            mark = reader.mark()
+            reader.wait(mark, dskvs.WRITTEN)
+            for wait in (
+                reader.sync,
+                lambda: reader.wait(mark),
+                lambda: asyncio.run(reader.sync_async()),
+                lambda: asyncio.run(reader.wait_async(mark)),
+            ):
+                with pytest.raises(dskvs.WaitTimeout):
+                    wait()
+    with dskvs.open(path, "r") as reader:
+        reader.sync()
+        reader.wait(reader.mark())
+        asyncio.run(reader.sync_async())
 
 
 def test_flag_n_empties(path):

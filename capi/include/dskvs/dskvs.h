@@ -335,7 +335,9 @@ DSKVS_API void dskvs_list_free(dskvs_list *list);
 DSKVS_API int32_t dskvs_mark(dskvs_t store, uint64_t *mark);
 
 /* Waits until everything up to `mark` is DSKVS_WRITTEN or DSKVS_DURABLE, as `level` says; timeout 0
- * only asks. On a read-only store it is so already.
+ * only asks. On a read-only store all is written, and durable is what its durable_epoch says: what
+ * the log records, at most a little less than is so. TIMEOUT comes at once there, whatever
+ * timeout_ms is, as nothing will change.
  * Returns OK; TIMEOUT; the persister's error (ERR_IO, ERR_SPACE, ERR_MEMORY), at once, while it
  * cannot get there; ERR_ARGUMENT (the level; a mark that dskvs_mark() has not given yet);
  * ERR_CLOSED when the store is closed meanwhile. Since 1.0. */
