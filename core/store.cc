@@ -294,16 +294,13 @@ Status Store::compact() noexcept {
 }
 
 Status Store::backup(const char* path) {
-  std::unique_ptr<Directory> target;
-  Status status = open_store_directory(environment_.files, path, Presence::kMustBeNew, &target);
+  NewStore target;
+  Status status = target.open(environment_.files, path);
   if (status != Status::kOk) return status;
-  status = target->lock(kLockName);
-  if (status != Status::kOk) return status;
-  status = options_.read_only ? write_copy(catalog_, *target, environment_) : copy_log(*target);
-  if (status == Status::kOk) return status;
-  const KeptFailure failure(status);
-  (void)target->unlink(kLockName);
-  return failure.again();
+  status = options_.read_only ? write_copy(catalog_, target.directory(), environment_)
+                              : copy_log(target.directory());
+  if (status == Status::kOk) target.keep();
+  return status;
 }
 
 Status Store::copy_log(Directory& target) {

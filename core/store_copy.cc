@@ -2,7 +2,6 @@
 
 #include "disk/log_writer.h"
 #include "disk/salvage.h"
-#include "disk/store_directory.h"
 #include "disk/verify.h"
 #include "loader.h"
 #include "memory/sweep.h"
@@ -34,16 +33,6 @@ Status write_entries(Catalog& catalog, LogWriter& log) {
   return status == Status::kOk ? log.close() : status;
 }
 
-void remove_segments(Directory& directory) {
-  std::vector<DirectoryEntry> entries;
-  if (directory.list(&entries) != Status::kOk) return;
-  for (const DirectoryEntry& entry : entries) {
-    uint64_t id;
-    bool ours = parse_segment_name(entry.name, &id) || entry.name == kReserveName;
-    if (ours) (void)directory.unlink(entry.name.c_str());
-  }
-}
-
 Status add_damage(const std::vector<Damage>& found, std::vector<Entry*>* damage) {
   if (damage == nullptr) return Status::kOk;
   damage->reserve(found.size());  // what is made next is added without throwing
@@ -70,15 +59,22 @@ struct Rescued {
 Status write_copy(Catalog& catalog, Directory& target, const Environment& environment) {
   LogPosition position;
   environment.random(position.store_id.data(), position.store_id.size());
-  Status status;
-  {
-    LogWriter log(target, position, kSegmentBytes);
-    status = write_entries(catalog, log);
+  LogWriter log(target, position, kSegmentBytes);
+  return write_entries(catalog, log);
+}
+
+NewStore::~NewStore() {
+  if (directory_ == nullptr) return;
+  const KeptFailure failure(Status::kOk);  // its text
+  std::vector<DirectoryEntry> entries;
+  (void)directory_->list(&entries);
+  for (const DirectoryEntry& entry : entries) {
+    uint64_t id;
+    bool ours = parse_segment_name(entry.name, &id) || entry.name == kReserveName;
+    if (ours) (void)directory_->unlink(entry.name.c_str());
   }
-  if (status == Status::kOk) return status;
-  const KeptFailure failure(status);
-  remove_segments(target);
-  return failure.again();
+  (void)directory_->unlink(kLockName);
+  (void)failure.again();
 }
 
 Status verify_store(const char* path, const Options& options, const Environment& environment,
@@ -110,10 +106,10 @@ Status salvage_store(const char* path, const char* target_path, const Options& o
   std::unique_ptr<Directory> source;
   Status status = open_store_directory(environment.files, path, Presence::kMustExist, &source);
   if (status != Status::kOk) return status;
-  status = source->lock(kLockName);
+  if (!source->is_read_only()) status = source->lock(kLockName);
   if (status != Status::kOk) return status;
-  std::unique_ptr<Directory> target;
-  status = open_store_directory(environment.files, target_path, Presence::kMustBeNew, &target);
+  NewStore target;
+  status = target.open(environment.files, target_path);
   if (status != Status::kOk) return status;
 
   Rescued rescued;
@@ -125,7 +121,10 @@ Status salvage_store(const char* path, const char* target_path, const Options& o
     if (status == Status::kOk) status = loader.end_segment();
   }
   if (status == Status::kOk) status = add_damage(found, damage);
-  if (status == Status::kOk) status = write_copy(rescued.catalog, *target, environment);
+  if (status == Status::kOk) {
+    status = write_copy(rescued.catalog, target.directory(), environment);
+  }
+  if (status == Status::kOk) target.keep();
   return status;
 }
 

@@ -90,8 +90,12 @@ class Directory {
 
   // Locks the store against other writers, creating the file `name`, which is never unlinked, when
   // it is not there, and writes this process' pid into it. kLocked: the message names the owner's
-  // pid. Held until the Directory is destroyed; a forked child neither holds nor disturbs it.
+  // pid; kPath: this process may not create and remove files here. Held until the Directory is
+  // destroyed; a forked child neither holds nor disturbs it.
   virtual Status lock(const char* name) = 0;
+
+  // Nobody can write here, so there is nothing to lock: the file system is mounted read-only.
+  virtual bool is_read_only() { return false; }
 
   // The path as it was opened, for messages.
   virtual const std::string& path() const = 0;

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -348,6 +349,11 @@ class PosixDirectory final : public Directory {
       return Status::kOk;
     }
     return fail(Status::kIo, "cannot lock '{}/{}': it is replaced again and again", path_, name);
+  }
+
+  bool is_read_only() override {
+    struct statvfs info;
+    return ::fstatvfs(fd_.get(), &info) == 0 && (info.f_flag & ST_RDONLY) != 0;
   }
 
   const std::string& path() const override { return path_; }

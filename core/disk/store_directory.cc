@@ -42,4 +42,25 @@ Status open_store_directory(FileSystem& files, const char* path, Presence presen
   return Status::kOk;
 }
 
+Status lock_new_directory(FileSystem& files, const char* path,
+                          std::unique_ptr<Directory>* directory) {
+  std::unique_ptr<Directory> opened;
+  Status status = open_store_directory(files, path, Presence::kMustBeNew, &opened);
+  if (status == Status::kOk) status = opened->lock(kLockName);
+  if (status != Status::kOk) return status;
+  std::vector<DirectoryEntry> entries;
+  if (status = opened->list(&entries); status != Status::kOk) {
+    const KeptFailure failure(status);
+    (void)opened->unlink(kLockName);
+    return failure.again();
+  }
+  // Before the lock, another process may have made a store here, and closed it.
+  for (const DirectoryEntry& entry : entries) {
+    if (entry.name == kLockName || entry.name == "lost+found") continue;
+    return fail(Status::kPath, "'{}' is not empty any more", path);
+  }
+  *directory = std::move(opened);
+  return Status::kOk;
+}
+
 }  // namespace dskvs

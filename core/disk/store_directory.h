@@ -13,4 +13,9 @@ namespace dskvs {
 Status open_store_directory(FileSystem& files, const char* path, Presence presence,
                             std::unique_ptr<Directory>* directory);
 
+// Opens `path`, which must be new or empty, and locks it: then it is empty still, and whatever
+// appears in it is the caller's. kPath otherwise; kLocked.
+Status lock_new_directory(FileSystem& files, const char* path,
+                          std::unique_ptr<Directory>* directory);
+
 }  // namespace dskvs

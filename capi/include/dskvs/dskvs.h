@@ -359,8 +359,8 @@ DSKVS_API int32_t dskvs_compact(dskvs_t store);
 
 /* Copies the store, as it was at one epoch no older than this call, into the new or empty directory
  * `path`, synced, while readers and writers go on. The copy is a store.
- * Returns OK; ERR_ARGUMENT; ERR_PATH; ERR_IO; ERR_SPACE; the persister's error. After an error the
- * files that it made are gone again. Since 1.0. */
+ * Returns OK; ERR_ARGUMENT; ERR_PATH; ERR_LOCKED; ERR_IO; ERR_SPACE; the persister's error. After
+ * an error the files that it made are gone again. Since 1.0. */
 DSKVS_API int32_t dskvs_backup(dskvs_t store, const char *path);
 
 /* Checks every byte of the store in directory `path`, which may be open elsewhere. Of options, only
@@ -372,13 +372,15 @@ DSKVS_API int32_t dskvs_backup(dskvs_t store, const char *path);
 DSKVS_API int32_t dskvs_verify(const char *path, const dskvs_options *options, dskvs_list **damage);
 
 /* Rescues what is intact in a damaged store: reads all it can of `path`, changing none of its
- * segments but holding its lock, and writes every entry whose committed bytes are whole into a new
- * store in the new or empty directory `target`. Of options, only progress is used; NULL is fine.
+ * segments but holding its lock (on a read-only file system there is none), and writes every entry
+ * whose committed bytes are whole into a new store in the new or empty directory `target`, whose
+ * lock it holds too. Of options, only progress is used; NULL is fine.
  * `damage`, which may be NULL, receives the list that dskvs_verify() gives, and blocks that cannot
  * be read; what lay there is lost, and an older version of its keys, or a key deleted there, may
  * have come back.
  * Returns OK: a store stands at `target`; ERR_PATH; ERR_LOCKED; ERR_VERSION; ERR_IO; ERR_SPACE;
- * ERR_MEMORY; ERR_CANCELLED; ERR_ARGUMENT. Since 1.0. */
+ * ERR_MEMORY; ERR_CANCELLED; ERR_ARGUMENT. After an error the files that it made are gone again.
+ * Since 1.0. */
 DSKVS_API int32_t dskvs_salvage(const char *path, const char *target, const dskvs_options *options,
                                 dskvs_list **damage);
 

@@ -1,0 +1,98 @@
+// Goal: a copy never takes or damages a store that came into its target meanwhile.
+// Method: on the simulated file system, a store is made, closed, and left in the target at the one
+// moment that a lock does not cover: after the target was found empty, before it is locked.
+#include <cstring>
+
+#include "crash/subject.h"
+#include "store.h"
+#include "support/catch.h"
+
+namespace dskvs::test {
+namespace {
+
+constexpr const char* kTarget = "/target";
+constexpr Operation kOurs{Verb::kPut, 1, 500, 1};
+constexpr Operation kTheirs{Verb::kPut, 2, 500, 2};
+
+void make_store(FileSystem& files, const char* path, const Operation& put) {
+  Subject subject(files, path);
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.apply(put) == Status::kOk);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+class IntrudedDirectory : public Directory {
+ public:
+  IntrudedDirectory(SimFileSystem& files, std::unique_ptr<Directory> inner)
+      : files_(files), inner_(std::move(inner)) {}
+
+  Status list(std::vector<DirectoryEntry>* entries) override { return inner_->list(entries); }
+  Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
+    return inner_->open_file(name, mode, file);
+  }
+  Status unlink(const char* name) override { return inner_->unlink(name); }
+  Status sync() override { return inner_->sync(); }
+  Status lock(const char* name) override {
+    make_store(files_, kTarget, kTheirs);
+    return inner_->lock(name);
+  }
+  const std::string& path() const override { return inner_->path(); }
+
+ private:
+  SimFileSystem& files_;
+  const std::unique_ptr<Directory> inner_;
+};
+
+class IntrudedFileSystem : public FileSystem {
+ public:
+  explicit IntrudedFileSystem(SimFileSystem& files) : files_(files) {}
+
+  Status open_directory(const char* path, Presence presence, const char* marker,
+                        std::unique_ptr<Directory>* directory) override {
+    const Status status = files_.open_directory(path, presence, marker, directory);
+    if (status == Status::kOk && std::string(path) == kTarget) {
+      *directory = std::make_unique<IntrudedDirectory>(files_, std::move(*directory));
+    }
+    return status;
+  }
+
+ private:
+  SimFileSystem& files_;
+};
+
+class StillClock : public Clock {
+ public:
+  uint64_t now_us() noexcept override { return 1; }
+  uint64_t thread_cpu_us() noexcept override { return 1; }
+};
+
+TEST_CASE("A store that appears in the target of a copy before its lock is refused, and stays") {
+  SimFileSystem files;
+  IntrudedFileSystem intruded(files);
+  StillClock clock;
+  const Environment environment{
+      intruded, clock, [](void* bytes, size_t size) noexcept { std::memset(bytes, 7, size); },
+      true};
+  make_store(files, kStorePath, kOurs);
+  SECTION("salvage") {
+    REQUIRE(salvage_store(kStorePath, kTarget, {}, environment, nullptr) == Status::kPath);
+  }
+  for (const bool read_only : {false, true}) {
+    DYNAMIC_SECTION("backup of a store opened " << (read_only ? "read-only" : "for writing")) {
+      Options options;
+      options.read_only = read_only;
+      std::unique_ptr<Store> store;
+      REQUIRE(Store::open(kStorePath, options, environment, &store) == Status::kOk);
+      REQUIRE(store->backup(kTarget) == Status::kPath);
+      store->begin_close();
+      REQUIRE(store->close() == Status::kOk);
+    }
+  }
+  Subject theirs(files, kTarget);
+  REQUIRE(theirs.open() == Status::kOk);
+  REQUIRE(theirs.contents() == Model{{key_of(kTheirs), value_of(kTheirs)}});
+  REQUIRE(theirs.close() == Status::kOk);
+}
+
+}  // namespace
+}  // namespace dskvs::test
