@@ -384,7 +384,9 @@ class PosixDirectory final : public Directory {
 
   Status open_lock(const char* name, Descriptor* fd) const {
     constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_NONBLOCK;
-    *fd = open_at(fd_.get(), name, kFlags | O_CREAT | O_EXCL, kFileMode);
+    // The lock's file may be writable where the directory is not.
+    const bool writable = ::faccessat(fd_.get(), ".", W_OK | X_OK, AT_EACCESS) == 0;
+    if (writable) *fd = open_at(fd_.get(), name, kFlags | O_CREAT | O_EXCL, kFileMode);
     if (*fd && ::fchmod(fd->get(), kFileMode) != 0) {
       return failed("cannot set the mode of", errno, name);
     }

@@ -3,6 +3,8 @@
 // Method: each wrong place, option and key is tried; bytes of a closed store are changed one place
 // at a time, and open and verify must both name the file, or find the store whole.
 #define XXH_INLINE_ALL
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <xxhash.h>
 
@@ -93,18 +95,136 @@ TEST_CASE("A place where no store can be is refused, and left as it was") {
   REQUIRE(read_file(dir / "foreign/notes.txt") == "mine");
 }
 
-TEST_CASE("A directory that may not be written is refused") {
-  if (::geteuid() == 0) {
-    std::printf("refusal: skipped what root may do\n");
-    return;
-  }
+namespace {
+
+constexpr int kSkipped = 100;
+
+// In a child: becomes a user to whom modes apply. False: it cannot.
+bool become_nobody(const string& owned) {
+  constexpr uid_t kNobody = 65534;
+  if (::geteuid() != 0) return true;
+  for (const string& path : entries(owned))
+    if (::lchown(path.c_str(), kNobody, kNobody) != 0) return false;
+  if (::lchown(owned.c_str(), kNobody, kNobody) != 0) return false;
+  return ::setgid(kNobody) == 0 && ::setuid(kNobody) == 0;
+}
+
+int32_t open_and_close(const string& path, const dskvs_options* options = nullptr) {
+  dskvs_t store = 0;
+  int32_t status = dskvs_open(path.c_str(), options, &store);
+  return status == DSKVS_OK ? dskvs_close(store) : status;
+}
+
+// A store in which a value is damaged, another is not.
+void make_damaged(const string& path) {
+  const string value = "this value will be damaged";
+  dskvs_t store = 0;
+  REQUIRE(dskvs_open(path.c_str(), nullptr, &store) == DSKVS_OK);
+  REQUIRE(put(store, "a/damaged", value) == DSKVS_OK);
+  REQUIRE(dskvs_sync(store, DSKVS_FOREVER) == DSKVS_OK);
+  REQUIRE(put(store, "a/whole", "whole") == DSKVS_OK);
+  REQUIRE(dskvs_close(store) == DSKVS_OK);
+  auto [file, offset] = find_in_store(path, value);
+  string bytes = read_file(file);
+  bytes[offset] = '#';
+  write_file(file, bytes);
+}
+
+}  // namespace
+
+TEST_CASE("A directory that may not be written is refused, also when a store is in it") {
   TempDir dir;
   fs::create_directory(dir / "locked");
-  fs::permissions(dir / "locked", fs::perms::owner_read | fs::perms::owner_exec);
-  require_refused(dir / "locked/store", DSKVS_ERR_PATH);
-  dskvs_t store = 0;
-  REQUIRE(dskvs_open((dir / "locked").c_str(), nullptr, &store) < 0);
+  REQUIRE(open_and_close(dir / "store") == DSKVS_OK);
+  const auto readable = fs::perms::owner_read | fs::perms::owner_exec;
+  fs::permissions(dir / "locked", readable);
+  fs::permissions(dir / "store", readable);
+  Child child([&] {
+    if (!become_nobody(dir.path())) return kSkipped;
+    for (const char* name : {"locked/store", "locked", "store"}) {
+      if (open_and_close(dir / name) != DSKVS_ERR_PATH) return 1;
+      if (!says(dir / name)) return 2;
+    }
+    dskvs_options read_only = default_options();
+    read_only.read_only = 1;
+    return open_and_close(dir / "store", &read_only) == DSKVS_OK ? 0 : 3;
+  });
+  const int result = child.join();
   fs::permissions(dir / "locked", fs::perms::owner_all);
+  fs::permissions(dir / "store", fs::perms::owner_all);
+  if (result == kSkipped) std::printf("refusal: skipped what root may do\n");
+  REQUIRE((result == 0 || result == kSkipped));
+}
+
+TEST_CASE("What lies on a read-only file system is rescued, and not opened for writing") {
+  TempDir dir;
+  const string path = dir / "store";
+  make_damaged(path);
+  Child child([&] {
+    // Read-only for this child alone.
+    if (::unshare(CLONE_NEWNS | (::geteuid() == 0 ? 0 : CLONE_NEWUSER)) != 0) return kSkipped;
+    const char* mounted = path.c_str();
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount(mounted, mounted, nullptr, MS_BIND, nullptr) != 0 ||
+        ::mount(nullptr, mounted, nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr) != 0) {
+      return kSkipped;
+    }
+    if (open_and_close(path) != DSKVS_ERR_PATH || !says(path)) return 1;
+    const int32_t status = dskvs_salvage(mounted, (dir / "rescued").c_str(), nullptr, nullptr);
+    if (status != DSKVS_OK) std::fprintf(stderr, "salvage: %s\n", dskvs_last_error());
+    return status == DSKVS_OK ? 0 : 2;
+  });
+  const int result = child.join();
+  if (result == kSkipped) {
+    std::printf("refusal: skipped what needs a mount\n");
+    return;
+  }
+  REQUIRE(result == 0);
+  dskvs_t store = 0;
+  REQUIRE(dskvs_open((dir / "rescued").c_str(), nullptr, &store) == DSKVS_OK);
+  REQUIRE(get_all(store, "a") == std::map<string, string>{{"whole", "whole"}});
+  REQUIRE(dskvs_close(store) == DSKVS_OK);
+}
+
+namespace {
+
+struct Intruder {
+  string target;
+  int32_t status = DSKVS_OK;
+};
+
+// While the source is read: somebody opens the target.
+int32_t intrude(void* context, uint64_t, uint64_t) {
+  auto& intruder = *static_cast<Intruder*>(context);
+  dskvs_t store = 0;
+  intruder.status = dskvs_open(intruder.target.c_str(), nullptr, &store);
+  if (intruder.status != DSKVS_OK) return 0;
+  REQUIRE(put(store, "a/b", "the intruder's") == DSKVS_OK);
+  REQUIRE(dskvs_close(store) == DSKVS_OK);
+  return 0;
+}
+
+}  // namespace
+
+TEST_CASE("The target of a salvage is locked from the beginning, and empty after a failure") {
+  TempDir dir;
+  Intruder intruder{dir / "rescued"};
+  make_damaged(dir / "store");
+  dskvs_options options = default_options();
+  options.progress = intrude;
+  options.progress_context = &intruder;
+  REQUIRE(dskvs_salvage((dir / "store").c_str(), (dir / "rescued").c_str(), &options, nullptr) ==
+          DSKVS_OK);
+  REQUIRE(intruder.status == DSKVS_ERR_LOCKED);
+  dskvs_t store = 0;
+  REQUIRE(dskvs_open((dir / "rescued").c_str(), nullptr, &store) == DSKVS_OK);
+  REQUIRE(get_all(store, "a") == std::map<string, string>{{"whole", "whole"}});
+  REQUIRE(dskvs_close(store) == DSKVS_OK);
+
+  options.progress = [](void*, uint64_t, uint64_t) { return int32_t{1}; };
+  REQUIRE(dskvs_salvage((dir / "store").c_str(), (dir / "cancelled").c_str(), &options, nullptr) ==
+          DSKVS_ERR_CANCELLED);
+  REQUIRE(fs::is_empty(dir / "cancelled"));
 }
 
 TEST_CASE("Two stores never share a tree") {

@@ -218,10 +218,10 @@ DSKVS_API int32_t dskvs_options_init(dskvs_options *options, size_t size);
 /* Opens the store in directory `path`, creating the directory (not its parents) when options allow,
  * locks it against other writers, and loads all of it into memory. NULL options are the defaults.
  * The handle is yours: give it back with dskvs_close().
- * Returns OK; ERR_ARGUMENT (an option); ERR_PATH (a file, missing, not ours, inside a store, or
- * there although create is 2); ERR_LOCKED (the message names the owner's pid); ERR_IO; ERR_SPACE;
- * ERR_CORRUPT (the message names file and offset; see dskvs_salvage()); ERR_VERSION; ERR_MEMORY;
- * ERR_CANCELLED. Since 1.0. */
+ * Returns OK; ERR_ARGUMENT (an option); ERR_PATH (a file, missing, not ours, inside a store, not
+ * writable, or there although create is 2); ERR_LOCKED (the message names the owner's pid); ERR_IO;
+ * ERR_SPACE; ERR_CORRUPT (the message names file and offset; see dskvs_salvage()); ERR_VERSION;
+ * ERR_MEMORY; ERR_CANCELLED. Since 1.0. */
 DSKVS_API int32_t dskvs_open(const char *path, const dskvs_options *options, dskvs_t *store);
 
 /* Persists everything, syncs it, and closes the store. Calls that run on other threads finish or
