@@ -360,14 +360,13 @@ void Store::begin_close() noexcept {
 
 Status Store::close() noexcept {
   if (options_.read_only) return Status::kOk;
-  uint64_t undurable_epochs;
-  Status status = persister_->close(&undurable_epochs);
+  Status status = persister_->close();
   if (status == Status::kOk) return status;
-  uint64_t durable = epochs_->newest_change() - undurable_epochs;
+  uint64_t durable = persister_->reception().figures().durable_epoch;
   uint64_t dirty = epochs_->dirty_bytes();
   const KeptFailure failure(status);
-  return fail(status, "{} epochs behind epoch {} are not durable, {} bytes of them not written: {}",
-              undurable_epochs, durable, dirty, failure.text());
+  return fail(status, "what came after epoch {} is not durable, {} bytes of it not written: {}",
+              durable, dirty, failure.text());
 }
 
 }  // namespace dskvs

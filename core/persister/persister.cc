@@ -345,15 +345,16 @@ uint64_t Persister::pause_us(uint64_t now, bool requests) const noexcept {
   return due - std::min(due, now);
 }
 
-Status Persister::close(uint64_t* undurable_epochs) noexcept {
+Status Persister::close() noexcept {
   if (thread_.joinable()) {
     reception_.stop();
     thread_.join();
   } else {
     drain();
   }
-  *undurable_epochs = epochs_.newest_change() - log_.durable_epoch();
-  return reception_.error();
+  const Status status = reception_.error();
+  if (status != Status::kOk || log_.durable_epoch() >= epochs_.newest_change()) return status;
+  return fail(Status::kInternal, "the log does not become durable");
 }
 
 void Persister::drain() noexcept {

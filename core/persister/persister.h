@@ -48,9 +48,9 @@ class Persister {
 
   // ---- The last of the other threads.
 
-  // Writes and syncs everything, ends the thread, closes the log. `*undurable_epochs` counts what
-  // did not get there.
-  Status close(uint64_t* undurable_epochs) noexcept;
+  // Writes and syncs everything, ends the thread, closes the log. When that fails, the reception's
+  // figures and the dirty bytes say what did not get there.
+  Status close() noexcept;
 
   // ---- The persister's thread.
 

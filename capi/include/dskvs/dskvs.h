@@ -228,7 +228,8 @@ DSKVS_API int32_t dskvs_open(const char *path, const dskvs_options *options, dsk
  * return ERR_CLOSED. When the disk keeps failing, close gives up after a bounded time: the handle
  * is closed whatever becomes of the disk.
  * Returns OK: everything is durable; else the persister's error (ERR_IO, ERR_SPACE, ERR_MEMORY),
- * and the message says how much is not durable. Since 1.0. */
+ * and the message says up to which epoch, as of dskvs_mark(), all is durable, and how many bytes
+ * are not written. OK on a read-only store, which has nothing to persist. Since 1.0. */
 DSKVS_API int32_t dskvs_close(dskvs_t store);
 
 /* ---- One key ----------------------------------------------------------------------------- */
