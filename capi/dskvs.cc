@@ -12,6 +12,12 @@
 namespace dskvs {
 namespace {
 
+// Before anything can fail.
+template <typename... T>
+void clear(T*... outputs) noexcept {
+  ((outputs == nullptr ? void() : void(*outputs = T{})), ...);
+}
+
 // Everything passes through here: nothing is thrown across the ABI.
 template <typename Body>
 int32_t guarded(Body&& body) noexcept {
@@ -157,11 +163,10 @@ int32_t dskvs_options_init(dskvs_options* options, size_t size) {
 }
 
 int32_t dskvs_open(const char* path, const dskvs_options* options, dskvs_t* store) {
+  clear(store);
   return guarded([&] {
     Status status = check_output(store, "store");
-    if (status != Status::kOk) return status;
-    *store = 0;
-    status = check_output(path, "path");
+    if (status == Status::kOk) status = check_output(path, "path");
     Options parsed;
     if (status == Status::kOk) status = parse_options(options, &parsed);
     std::unique_ptr<Store> opened;
@@ -198,9 +203,8 @@ int32_t dskvs_put_if(dskvs_t store, const char* key, size_t key_size, const void
 
 int32_t dskvs_get(dskvs_t store, const char* key, size_t key_size, const void** value,
                   size_t* value_size) {
+  clear(value, value_size);
   return guarded([&] {
-    if (value != nullptr) *value = nullptr;
-    if (value_size != nullptr) *value_size = 0;
     Status status = check_output(value, "value");
     if (status == Status::kOk) status = check_output(value_size, "value_size");
     if (status != Status::kOk) return status;
@@ -223,8 +227,8 @@ void dskvs_release(const void* value) {
 
 int32_t dskvs_get_into(dskvs_t store, const char* key, size_t key_size, void* buffer,
                        size_t capacity, size_t* value_size) {
+  clear(value_size);
   return guarded([&] {
-    if (value_size != nullptr) *value_size = 0;
     Status status = check_output(value_size, "value_size");
     if (status == Status::kOk) status = check_bytes(buffer, capacity, "buffer");
     if (status != Status::kOk) return status;
@@ -266,11 +270,10 @@ int32_t dskvs_delete_if(dskvs_t store, const char* key, size_t key_size, const v
 
 int32_t dskvs_get_all(dskvs_t store, const char* collection, size_t collection_size,
                       dskvs_list** list) {
+  clear(list);
   return guarded([&] {
     Status status = check_output(list, "list");
-    if (status != Status::kOk) return status;
-    *list = nullptr;
-    status = check_name(collection, collection_size);
+    if (status == Status::kOk) status = check_name(collection, collection_size);
     if (status != Status::kOk) return status;
     auto made = std::make_unique<dskvs_list>();
     status = get_all(store, {collection, collection_size}, *made);
@@ -281,9 +284,9 @@ int32_t dskvs_get_all(dskvs_t store, const char* collection, size_t collection_s
 
 int32_t dskvs_delete_all(dskvs_t store, const char* collection, size_t collection_size,
                          uint64_t* removed) {
+  clear(removed);
   return guarded_write([&] {
     uint64_t count = 0;
-    if (removed != nullptr) *removed = 0;
     Status status = check_name(collection, collection_size);
     if (status != Status::kOk) return status;
     status = with_store(store, [&](Store& open) {
@@ -295,10 +298,10 @@ int32_t dskvs_delete_all(dskvs_t store, const char* collection, size_t collectio
 }
 
 int32_t dskvs_collections(dskvs_t store, dskvs_list** list) {
+  clear(list);
   return guarded([&] {
     Status status = check_output(list, "list");
     if (status != Status::kOk) return status;
-    *list = nullptr;
     auto made = std::make_unique<dskvs_list>();
     status = with_store(store, [&](Store& open) {
       open.collections(&made->entries);
@@ -311,12 +314,11 @@ int32_t dskvs_collections(dskvs_t store, dskvs_list** list) {
 
 int32_t dskvs_count(dskvs_t store, const char* collection, size_t collection_size,
                     uint64_t* members) {
+  clear(members);
   return guarded([&] {
     Status status = check_output(members, "members");
-    if (status != Status::kOk) return status;
-    *members = 0;
     bool all = collection == nullptr && collection_size == 0;
-    if (!all) status = check_name(collection, collection_size);
+    if (status == Status::kOk && !all) status = check_name(collection, collection_size);
     if (status != Status::kOk) return status;
     return with_store(store, [&](Store& open) {
       *members = all ? open.count() : open.count({collection, collection_size});
@@ -333,11 +335,8 @@ uint64_t dskvs_list_size(const dskvs_list* list) {
 
 int32_t dskvs_list_next(dskvs_list* list, const char** member, size_t* member_size,
                         const void** value, size_t* value_size) {
+  clear(member, member_size, value, value_size);
   return guarded([&] {
-    if (member != nullptr) *member = nullptr;
-    if (member_size != nullptr) *member_size = 0;
-    if (value != nullptr) *value = nullptr;
-    if (value_size != nullptr) *value_size = 0;
     Status status = check_output(list, "list");
     if (status == Status::kOk) status = check_output(member, "member");
     if (status == Status::kOk) status = check_output(member_size, "member_size");
@@ -359,8 +358,8 @@ int32_t dskvs_list_next(dskvs_list* list, const char** member, size_t* member_si
 }
 
 int32_t dskvs_list_read(dskvs_list* list, void* buffer, size_t capacity, size_t* used) {
+  clear(used);
   return guarded([&] {
-    if (used != nullptr) *used = 0;
     Status status = check_output(list, "list");
     if (status == Status::kOk) status = check_output(used, "used");
     if (status == Status::kOk) status = check_bytes(buffer, capacity, "buffer");
@@ -393,10 +392,10 @@ void dskvs_list_free(dskvs_list* list) { delete list; }
 // ---- The disk.
 
 int32_t dskvs_mark(dskvs_t store, uint64_t* mark) {
+  clear(mark);
   return guarded([&] {
     Status status = check_output(mark, "mark");
     if (status != Status::kOk) return status;
-    *mark = 0;
     return with_store(store, [&](Store& open) {
       *mark = open.mark();
       return Status::kOk;
@@ -422,22 +421,21 @@ int32_t dskvs_sync(dskvs_t store, uint64_t timeout_ms) {
 }
 
 int32_t dskvs_stats(dskvs_t store, dskvs_stats_t* stats) {
-  return guarded([&] {
-    Status status = check_output(stats, "stats");
-    if (status != Status::kOk) return status;
-    uint64_t size = stats->size;
-    if (size < sizeof size || size % sizeof size != 0) {
-      return fail(Status::kArgument, "stats.size is {}", size);
-    }
-    dskvs_stats_t all = DSKVS_STATS_INIT;
-    status = with_store(store, [&](Store& open) {
+  const bool sized = stats != nullptr && is_struct_size(stats->size);
+  dskvs_stats_t all = DSKVS_STATS_INIT;
+  const int32_t status = guarded([&] {
+    if (stats == nullptr) return check_output(stats, "stats");
+    if (!sized) return fail(Status::kArgument, "stats.size is {}", stats->size);
+    return with_store(store, [&](Store& open) {
       open.stats(&all);
       return Status::kOk;
     });
-    all.size = size;
-    std::memcpy(stats, &all, std::min<uint64_t>(size, sizeof all));
-    return status;
   });
+  if (!sized) return status;
+  all.size = stats->size;
+  std::memset(stats, 0, all.size);
+  std::memcpy(stats, &all, std::min<uint64_t>(all.size, sizeof all));
+  return status;
 }
 
 int32_t dskvs_compact(dskvs_t store) {
@@ -455,8 +453,8 @@ int32_t dskvs_backup(dskvs_t store, const char* path) {
 }
 
 int32_t dskvs_verify(const char* path, const dskvs_options* options, dskvs_list** damage) {
+  clear(damage);
   return guarded([&] {
-    if (damage != nullptr) *damage = nullptr;
     Status status = check_output(path, "path");
     Options parsed;
     if (status == Status::kOk) status = parse_options(options, &parsed);
@@ -471,8 +469,8 @@ int32_t dskvs_verify(const char* path, const dskvs_options* options, dskvs_list*
 
 int32_t dskvs_salvage(const char* path, const char* target, const dskvs_options* options,
                       dskvs_list** damage) {
+  clear(damage);
   return guarded([&] {
-    if (damage != nullptr) *damage = nullptr;
     Status status = check_output(path, "path");
     if (status == Status::kOk) status = check_output(target, "target");
     Options parsed;

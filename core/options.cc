@@ -6,14 +6,8 @@
 namespace dskvs {
 namespace {
 
-constexpr size_t kSizeMin = sizeof(uint64_t);
-constexpr size_t kSizeMax = 4096;  // beyond any that will ever be: a wild value
-
 Status check_size(uint64_t size) noexcept {
-  if (size < kSizeMin || size > kSizeMax || size % sizeof(uint64_t) != 0) {
-    return fail(Status::kArgument, "options.size is {}", size);
-  }
-  return Status::kOk;
+  return is_struct_size(size) ? Status::kOk : fail(Status::kArgument, "options.size is {}", size);
 }
 
 Status check_tail(const dskvs_options* given) noexcept {

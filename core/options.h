@@ -21,6 +21,12 @@ struct Options {
 // `given` may be NULL, older or newer than this library. kArgument names the option.
 Status parse_options(const dskvs_options* given, Options* options) noexcept;
 
+// Whether a struct that crosses the ABI can be so large. There is a limit beyond any that will ever
+// be met, against wild values.
+constexpr bool is_struct_size(uint64_t size) {
+  return size >= sizeof(uint64_t) && size <= 4096 && size % sizeof(uint64_t) == 0;
+}
+
 // Copies the first `size` bytes of the defaults.
 Status default_options(dskvs_options* options, size_t size) noexcept;
 

@@ -4,6 +4,7 @@
 // each allocation in turn, once and for good, until a call makes no more; then the same call again,
 // with memory. (What the core loses by it is tested in tests/crash/allocation_test.cc.)
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <semaphore>
 #include <thread>
@@ -159,15 +160,27 @@ TEST_CASE("A thread whose first call finds no memory has done nothing, and may c
       Stage stage;
       const Function function = function_named(name, stage.scene);
       const std::vector<uint64_t> words = good_words(function, stage.scene.store);
+      Scene& scene = stage.scene;
+      std::memset(scene.outputs, 0xdd, sizeof scene.outputs);
+      std::memset(&scene.figures, 0xdd, sizeof scene.figures);
+      scene.figures.size = sizeof scene.figures;
+      std::vector<uint64_t> left;  // in the outputs, by the first call
       int32_t first = DSKVS_OK;
       int32_t second = DSKVS_OK;
       bool ended = false;
       std::thread([&] {
         first = call_without_memory(function, words, 0, true, &ended);
+        for (uint64_t word : words) {
+          for (uint64_t& slot : scene.outputs)
+            if (word == reinterpret_cast<uintptr_t>(&slot)) left.push_back(slot);
+          if (word == reinterpret_cast<uintptr_t>(&scene.figures))
+            left.push_back(scene.figures.entries);
+        }
         second = function.call(words);
       }).join();
       CAPTURE(name, dskvs_status_name(first), dskvs_status_name(second));
       if (function.at_good != kNoStatus) REQUIRE(first == DSKVS_ERR_MEMORY);
+      REQUIRE(left == std::vector<uint64_t>(left.size()));
       REQUIRE(second == function.at_good);
       if (second == DSKVS_OK) give_back(name, stage.scene);
     }

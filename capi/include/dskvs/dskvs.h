@@ -81,7 +81,8 @@
  *
  * 10. Growth. Structs start with their size and hold uint64_t only (callbacks last). Old and new
  *    callers and libraries mix: a missing tail means defaults; a tail that this library does not
- *    know must be zero. New status values may appear: treat an unknown negative one as an error.
+ *    know must be zero in options, and becomes zero in figures. New status values may appear: treat
+ * an unknown negative one as an error.
  *
  * Not here, by design: put of many keys at once, transactions across keys, replication, a server.
  */
@@ -160,7 +161,8 @@ typedef int32_t (*dskvs_progress)(void *context, uint64_t done, uint64_t total);
 typedef struct dskvs_options {
   uint64_t size;             /* sizeof(dskvs_options) as the caller was compiled; at most 4,096 */
   uint64_t read_only;        /* 1: read the last committed state beside a writer; default 0 */
-  uint64_t create;           /* 0: must exist; 1: may be created (default); 2: must be new */
+  uint64_t create;           /* 0: must exist; 1: may be created (default); 2: must be new. With
+                                read_only 1 means 0, and 2 is refused */
   uint64_t sync_interval_ms; /* longest time from written to synced under load; 0: sync only on
                                 sync, wait and close; default 100; at most 86,400,000 */
   uint64_t memory_bytes_max; /* bytes of keys, values and their overhead; a put beyond it is
@@ -175,9 +177,10 @@ typedef struct dskvs_options {
 #define DSKVS_OPTIONS_INIT \
   { sizeof(dskvs_options), 0, 1, 100, 0, 268435456, NULL, NULL }
 
-/* Figures of a store. Set size before the call; fields beyond it are not written. Since 1.0. */
+/* Figures of a store. Set size before the call: fields beyond it are not written, and those within
+ * it that this library does not know become 0. Since 1.0. */
 typedef struct dskvs_stats_t {
-  uint64_t size;            /* sizeof(dskvs_stats_t) as the caller was compiled */
+  uint64_t size;            /* sizeof(dskvs_stats_t) as the caller was compiled; at most 4,096 */
   uint64_t collections;     /* collections that have a member */
   uint64_t entries;         /* keys */
   uint64_t key_bytes;       /* bytes of all keys, "collection/member" each */
@@ -211,8 +214,9 @@ typedef struct dskvs_stats_t {
 
 /* Fills the first `size` bytes of `options` with defaults, for callers that cannot use the macro.
  * Pass sizeof(dskvs_options).
- * Returns OK; ERR_ARGUMENT when options is NULL or size is below 8 or not a multiple of 8.
- * Since 1.0. */
+ * Returns OK; ERR_ARGUMENT when options is NULL or size is below 8, above 4,096 or not a multiple
+ * of
+ * 8. After an error options is as it was. Since 1.0. */
 DSKVS_API int32_t dskvs_options_init(dskvs_options *options, size_t size);
 
 /* Opens the store in directory `path`, creating the directory (not its parents) when options allow,
@@ -349,7 +353,8 @@ DSKVS_API int32_t dskvs_wait(dskvs_t store, uint64_t mark, int32_t level, uint64
 DSKVS_API int32_t dskvs_sync(dskvs_t store, uint64_t timeout_ms);
 
 /* Fills `stats`, up to the size that its first field says. Cheap enough to be asked every second.
- * Returns OK; ERR_ARGUMENT (size below 8 or not a multiple of 8). Since 1.0. */
+ * Returns OK; ERR_ARGUMENT (size below 8, above 4,096 or not a multiple of 8; stats is as it was).
+ * Since 1.0. */
 DSKVS_API int32_t dskvs_stats(dskvs_t store, dskvs_stats_t *stats);
 
 /* Writes the live entries again until nothing that is overwritten or deleted occupies the disk,
