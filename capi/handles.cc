@@ -89,7 +89,8 @@ Status remove_handle(dskvs_t handle, std::unique_ptr<Store>* store) noexcept {
     Store* found;
     Status status = look_up(handle, &found);
     if (status != Status::kOk) return status;
-    if (!slot.handle.compare_exchange_strong(handle, 0, std::memory_order_acq_rel)) {
+    dskvs_t expected = handle;  // it receives what stands there instead
+    if (!slot.handle.compare_exchange_strong(expected, 0, std::memory_order_acq_rel)) {
       return refuse(handle);
     }
   }

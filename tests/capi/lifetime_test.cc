@@ -278,3 +278,30 @@ TEST_CASE("A lock of put_if and delete_if admits one at a time") {
   REQUIRE(failures == 0);
   REQUIRE(contains(store, "lock/it") == DSKVS_NOT_FOUND);
 }
+
+TEST_CASE("Who closes a moment too late is told of the handle that was given") {
+  TempDir dir(TempDir::fast_base());
+  for (int round = 0; round < 500; round++) {
+    dskvs_t store = 0;
+    REQUIRE(dskvs_open((dir / "store").c_str(), nullptr, &store) == DSKVS_OK);
+    char named[32];
+    std::snprintf(named, sizeof named, "%#llx ", static_cast<unsigned long long>(store));
+    std::atomic<int> ready{0};
+    std::atomic<int> closed{0};
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; i++) {
+      threads.emplace_back([&] {
+        ready++;
+        while (ready < 3) {
+        }
+        int32_t status = dskvs_close(store);
+        closed += status == DSKVS_OK;
+        wrong += status != DSKVS_OK && !string(dskvs_last_error()).starts_with(named);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    REQUIRE(closed == 1);
+    REQUIRE(wrong == 0);
+  }
+}
