@@ -65,7 +65,7 @@ Status write_copy(Catalog& catalog, Directory& target, const Environment& enviro
 
 NewStore::~NewStore() {
   if (directory_ == nullptr) return;
-  const KeptFailure failure(Status::kOk);  // its text
+  const KeptErrorText kept;  // of what went wrong before
   std::vector<DirectoryEntry> entries;
   (void)directory_->list(&entries);
   for (const DirectoryEntry& entry : entries) {
@@ -74,7 +74,6 @@ NewStore::~NewStore() {
     if (ours) (void)directory_->unlink(entry.name.c_str());
   }
   (void)directory_->unlink(kLockName);
-  (void)failure.again();
 }
 
 Status verify_store(const char* path, const Options& options, const Environment& environment,
