@@ -7,6 +7,7 @@
 #include <compare>
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace dskvs {
@@ -16,7 +17,10 @@ struct Damage {
   uint64_t offset;
   std::string kind;
 
-  auto operator<=>(const Damage& other) const = default;
+  bool operator==(const Damage& other) const = default;
+  bool operator<(const Damage& other) const {
+    return std::tie(file, offset, kind) < std::tie(other.file, other.offset, other.kind);
+  }
 };
 
 // Writes nothing. kOk: the walk came to its end; `damage` has all that it found, by file and
