@@ -23,11 +23,12 @@ uint64_t dirty_bytes_step(const Options& options) noexcept {
   return std::min(kDirtyBytesStepMax, options.dirty_bytes_max / 64);
 }
 
-// One for each processor, and few enough that what they hold is a small part of the store.
+// One for each processor and one that waits for the disk, and few enough that what they hold is a
+// small part of the store.
 uint32_t segments_at_once(const Environment& environment) noexcept {
   constexpr uint32_t kMax = 8;
   if (environment.manual_persister) return 1;
-  return std::clamp(std::thread::hardware_concurrency(), 1u, kMax);
+  return std::clamp(std::thread::hardware_concurrency() + 1, 1u, kMax);
 }
 
 bool holds(Condition condition, const Entry* current) noexcept {
