@@ -5,6 +5,7 @@ and the manual page is compared with what --help says.
 """
 
 import contextlib
+import glob
 import os
 import pty
 import re
@@ -176,7 +177,8 @@ class Terminal(CliTest):
             # ended by then, once more.
             shutil.rmtree(self.store, ignore_errors=True)
             with self.on_terminal(*arguments) as (process, read):
-                wait_until(lambda: self.run_cli("get", self.store, "a/first").returncode == 0, "")
+                while process.poll() is None and not glob.glob(self.store + "/*.dskvs"):
+                    pass  # to be there soon after the first put
                 process.send_signal(signal.SIGSTOP)
                 time.sleep(0.6)
                 process.send_signal(signal.SIGCONT)
