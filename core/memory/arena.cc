@@ -10,7 +10,8 @@
 // Locks and ownership. A shard's lock protects its lists, and the Span of each of its slabs, the
 // free list inside included. It is not held while a run is taken or given back; only
 // arena_prepare_fork holds more than one lock. A thread has a home shard, given out in turn; one
-// that finds its home locked moves to another that is free rather than wait. Threads share a home
+// that finds its home locked for long moves to another that is free: the holder was descheduled.
+// It does not for less, since what it freed at home would stay unused there. Threads share a home
 // when there are more of them than shards.
 //
 // Memory ordering is that of the locks. What arena_free reads without one are the first unit of the
@@ -114,6 +115,7 @@ class Shard {
  public:
   void lock() { lock_.lock(); }
   bool try_lock() { return lock_.try_lock(); }
+  bool try_lock_briefly() { return lock_.try_lock_briefly(); }
   void unlock() { lock_.unlock(); }
 
   // All with the lock held.
@@ -176,7 +178,7 @@ size_t lock_shard(size_t object_class) {
     return kCommonShard;
   }
   if (home == kNoHome) home = next_home.fetch_add(1, std::memory_order_relaxed) % kThreadShards;
-  if (shards[home].try_lock()) return home;
+  if (shards[home].try_lock_briefly()) return home;
   for (uint32_t i = 1; i < kThreadShards; ++i) {
     const uint32_t other = (home + i) % kThreadShards;
     if (shards[other].try_lock()) {

@@ -30,7 +30,8 @@ class Collection {
   }
   // Not the entries: take them out first.
   static void free(Collection* collection) noexcept {
-    collection->figures_.memory_bytes.fetch_sub(collection->bytes(), std::memory_order_relaxed);
+    collection->members_.figures().memory_bytes.fetch_sub(collection->bytes(),
+                                                          std::memory_order_relaxed);
     collection->~Collection();
     arena_free(collection);
   }
@@ -54,12 +55,13 @@ class Collection {
 
  private:
   Collection(size_t name_size, TableFigures& figures) noexcept
-      : members_(figures), figures_(figures), name_size_(static_cast<uint16_t>(name_size)) {}
+      : members_(figures), name_size_(static_cast<uint16_t>(name_size)) {}
 
-  Members members_;
-  TableFigures& figures_;
+  [[no_unique_address]] Members members_;  // name_size_ stands in its padding
   const uint16_t name_size_;
 };
+
+static_assert(sizeof(Collection) == 56);
 
 using Catalog = Table<Collection, KeyHash>;
 

@@ -158,7 +158,7 @@ class Epochs {
   static constexpr uint32_t kBlocks = 2048;
   static constexpr uint32_t kIndexBits = 10;
   static constexpr uint32_t kNoId = kBlocks * kIdsPerBlock;
-  static constexpr uint32_t kFreeChunksMin = 64;
+  static constexpr uint32_t kFreeChunksMin = 16;
 
   Lane& my_lane() noexcept { return lanes_[reclaimer::slot->index % kLanes]; }
   DirtyRecord* own_record(const Entry* entry, uint64_t epoch) noexcept;

@@ -238,8 +238,7 @@ Chunk* PageHeap::take_surplus(size_t spare_chunks) {
 }
 
 Chunk* PageHeap::take_aged(size_t spare_chunks) {
-  const size_t dirty_in_use = dirty_units_ - spare_chunks_ * kChunkUnits;
-  if (aging_.empty() || dirty_in_use <= spare_chunks * kChunkUnits + used_units_ / 32) {
+  if (aging_.empty() || dirty_units_ <= spare_chunks * kChunkUnits + used_units_ / 32) {
     return nullptr;
   }
   Chunk* chunk = aging_.first();

@@ -114,8 +114,8 @@ class PageHeap {
   // is nothing to do, or no memory.
   bool provision(size_t spare_chunks) noexcept;
 
-  // One step towards so few of them, and towards as few units that are free in other chunks beyond
-  // 1/32 of those in use. False when there is nothing to do.
+  // One step towards so few of them, and towards as few free units in all, beyond 1/32 of those in
+  // use. False when there is nothing to do.
   bool trim(size_t spare_chunks) noexcept;
 
   void lock() noexcept { lock_.lock(); }

@@ -33,11 +33,13 @@ class SpinLock {
   SpinLock& operator=(const SpinLock&) = delete;
 
   void lock() noexcept {
-    if (!try_lock()) lock_contended();
+    if (!try_lock_briefly()) wait();
   }
   [[nodiscard]] bool try_lock() noexcept {
     return !held_.exchange(true, std::memory_order_acquire);
   }
+  // Waits for a few critical sections, not for a holder that was descheduled.
+  [[nodiscard]] bool try_lock_briefly() noexcept { return try_lock() || spin(); }
   void unlock() noexcept { held_.store(false, std::memory_order_release); }
 
  private:
@@ -46,14 +48,18 @@ class SpinLock {
   static constexpr long kSleepNsMin = 20'000;
   static constexpr long kSleepNsMax = 1'000'000;
 
-  [[gnu::noinline]] void lock_contended() noexcept {
-    long sleep_ns = kSleepNsMin;
-    for (int attempt = 0;; ++attempt) {
+  [[gnu::noinline]] bool spin() noexcept {
+    for (int spins = 0; spins < kSpins; ++spins) {
       // Reads only, until it looks free: the holder keeps its cache line.
-      if (!held_.load(std::memory_order_relaxed) && try_lock()) return;
-      if (attempt < kSpins) {
-        spin_pause();
-      } else if (attempt < kSpins + kYields) {
+      if (!held_.load(std::memory_order_relaxed) && try_lock()) return true;
+      spin_pause();
+    }
+    return false;
+  }
+  [[gnu::noinline]] void wait() noexcept {
+    long sleep_ns = kSleepNsMin;
+    for (int yields = 0; held_.load(std::memory_order_relaxed) || !try_lock(); ++yields) {
+      if (yields < kYields) {
         sched_yield();
       } else {
         const timespec pause{0, sleep_ns};

@@ -1,7 +1,7 @@
 // The concurrent hash map: names to collections in the catalog, members to entries in a collection.
 //
 // Extendible hashing. The upper bits of a key's hash choose a Part through a directory of pointers;
-// in a part the lower bits choose a slot, and linear probing does the rest. A part begins with 4
+// in a part the lower bits choose a slot, and linear probing does the rest. A part begins with 2
 // slots, doubles to 256, and then splits in two, the directory doubling when need be. So growing
 // never moves more than one part's slots at a time, and a small table is one small part without a
 // directory.
@@ -76,6 +76,7 @@ class Table {
   // No thread may be in the table any more. Nodes are not freed: take them out first.
   ~Table() { clear(); }
 
+  TableFigures& figures() noexcept { return figures_; }
   [[nodiscard]] uint64_t count() const noexcept { return count_.load(std::memory_order_acquire); }
 
   // nullptr: not there. In a ReadSection, during which the node stays readable.
@@ -134,7 +135,7 @@ class Table {
   static constexpr Word kTagMask = ~kAddressMask;
   static constexpr Word kEmpty = 0;   // ends a probe
   static constexpr Word kErased = 8;  // does not; no node has this address
-  static constexpr uint32_t kSlotsMin = 4;
+  static constexpr uint32_t kSlotsMin = 2;
   static constexpr uint32_t kSlotsMax = kPartNodesMax;
   static constexpr uint32_t kDepthMax = 32;
 
@@ -396,7 +397,7 @@ Status Table<Node, Hash>::grow(uint64_t hash, Part* full) noexcept {
     std::lock_guard part_guard(part->lock);
     count = part->count;
   }
-  bool crowded = count * 2 > part->slots();  // by nodes, not by what was erased
+  bool crowded = count * 2 >= part->slots();  // by nodes, not by what was erased
   if (crowded && part->slots() == kSlotsMax) return split(hash, *part);
   return copy_part(hash, *part, crowded ? part->slots() * 2 : part->slots());
 }
