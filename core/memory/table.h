@@ -2,16 +2,17 @@
 //
 // Extendible hashing. The upper bits of a key's hash choose a Part through a directory of pointers;
 // in a part the lower bits choose a slot, and linear probing does the rest. A part begins with 2
-// slots, doubles to 256, and then splits in two, the directory doubling when need be. So growing
+// slots, grows to 256, and then splits in two, the directory doubling when need be. So growing
 // never moves more than one part's slots at a time, and a small table is one small part without a
 // directory.
 //
 // A slot is one word: the node's address, and 19 bits of its hash where the address has none to say
 // (a node is aligned to 8 bytes and lies below 2^48). Those bits are enough to tell nearly all
-// other keys apart without looking at their nodes, and to double and split a part without hashing
-// keys again, but for every eighth level of splits. Likewise the word that leads to a part or to
-// the directory says in its upper bits how deep and how large it is, so that a reader's way is
-// three loads that miss the cache at worst: of the directory, of a slot, of the node.
+// other keys apart without looking at their nodes, and to grow and split a part without hashing
+// keys again, but for every eighth level of splits. What the words lack there is learnt ahead, a
+// few nodes at each insert, so that no single put pays for all. Likewise the word that leads to a
+// part or to the directory says in its upper bits how deep and how large it is, so that a reader's
+// way is three loads that miss the cache at worst: of the directory, of a slot, of the node.
 //
 // Readers take no lock. They load the directory, the part, the slots; whatever they see was current
 // at some instant since they began:
@@ -86,7 +87,7 @@ class Table {
   void prefetch(uint64_t hash) const noexcept {
     PartLink link = link_of(hash);
     if (link.part() == nullptr) return;
-    __builtin_prefetch(&link.part()->slot(static_cast<uint32_t>(hash) & link.slots_mask()), 1);
+    __builtin_prefetch(&link.part()->slot(home_of(hash, link.last_slot())), 1);
   }
 
   // Calls `change(Node* current, Node** next)` under the lock of the part where `key` belongs;
@@ -138,12 +139,23 @@ class Table {
   static constexpr uint32_t kSlotsMin = 2;
   static constexpr uint32_t kSlotsMax = kPartNodesMax;
   static constexpr uint32_t kDepthMax = 32;
+  static constexpr uint32_t kLearntAtOnce = 8;  // divides kSlotsMax
+
+  // Behind the slots of a part whose split needs other hash bits than its words have: the levels_of
+  // its nodes after that. Known are those of the nodes in the first `known` slots.
+  struct Ahead {
+    uint16_t known = 0;
+    uint8_t levels[kSlotsMax];
+  };
+  static bool has_ahead(uint32_t slots, uint32_t depth) noexcept {
+    return slots == kSlotsMax && (depth & 7) == 7;
+  }
 
   struct Part {
-    SpinLock lock;        // guards all but `depth` and `slots_mask`, which are constant
+    SpinLock lock;        // guards all but `depth` and `last_slot`, which are constant
     bool dead = false;    // replaced: look again in the directory
     uint8_t depth;        // how many upper hash bits its keys share
-    uint8_t slots_mask;   // number of slots - 1
+    uint8_t last_slot;    // number of slots - 1
     uint16_t count = 0;   // nodes
     uint16_t erased = 0;  // slots that are kErased
     // Only their sums over all parts of a table mean something: a split leaves both to one half,
@@ -152,29 +164,37 @@ class Table {
     uint64_t value_bytes = 0;
 
     Part(uint32_t slots_count, uint32_t depth_) noexcept
-        : depth(static_cast<uint8_t>(depth_)), slots_mask(static_cast<uint8_t>(slots_count - 1)) {
+        : depth(static_cast<uint8_t>(depth_)), last_slot(static_cast<uint8_t>(slots_count - 1)) {
       for (uint32_t i = 0; i < slots_count; i++) new (&slot(i)) std::atomic<Word>(kEmpty);
+      if (has_ahead(slots_count, depth_)) new (&ahead()) Ahead;
     }
     std::atomic<Word>& slot(uint32_t i) noexcept {
       return reinterpret_cast<std::atomic<Word>*>(this + 1)[i];
     }
-    uint32_t slots() const noexcept { return uint32_t{slots_mask} + 1; }
+    uint32_t slots() const noexcept { return uint32_t{last_slot} + 1; }
     bool full() const noexcept { return (count + erased + 1u) * 8 > slots() * 7; }
+    uint32_t after(uint32_t i) const noexcept { return i == last_slot ? 0 : i + 1; }
+    uint32_t before(uint32_t i) const noexcept { return i == 0 ? last_slot : i - 1; }
+    Ahead& ahead() noexcept { return *reinterpret_cast<Ahead*>(&slot(slots())); }
+
+    static size_t bytes(uint32_t slots, uint32_t depth) noexcept {
+      return sizeof(Part) + slots * sizeof(Word) + (has_ahead(slots, depth) ? sizeof(Ahead) : 0);
+    }
   };
   static_assert(sizeof(Part) == 24);
-  // A part's address, its depth, and the logarithm of its slots' number; constant like those.
+  // A part's address, its depth, and its last slot; constant like those.
   class PartLink {
    public:
     PartLink() = default;
     explicit PartLink(Part* part) noexcept
         : word_(reinterpret_cast<uintptr_t>(part) | uintptr_t{part->depth} << 48 |
-                static_cast<uintptr_t>(std::countr_zero(part->slots())) << 56) {}
+                uintptr_t{part->last_slot} << 56) {}
     explicit PartLink(uintptr_t word) noexcept : word_(word) {}
 
     uintptr_t word() const noexcept { return word_; }
     Part* part() const noexcept { return reinterpret_cast<Part*>(word_ & kAddressMask); }
     uint32_t depth() const noexcept { return word_ >> 48 & 0xFF; }
-    uint32_t slots_mask() const noexcept { return (1u << (word_ >> 56)) - 1; }
+    uint32_t last_slot() const noexcept { return static_cast<uint32_t>(word_ >> 56); }
 
    private:
     uintptr_t word_ = 0;
@@ -201,10 +221,18 @@ class Table {
   // 8 bits of position, 3 bits that nothing else uses, and the 8 bits that choose the part in the
   // current group of eight directory levels: splitting within the group needs no other bits.
   static Word tag_of(uint64_t hash, uint32_t depth) noexcept {
-    uint64_t levels = hash << (depth & ~7u) >> 56;
-    return (levels << 56) | ((hash & 0xFF) << 48) | (hash >> 8 & 7);
+    return (levels_of(hash, depth) << 56) | ((hash & 0xFF) << 48) | (hash >> 8 & 7);
   }
-  static uint32_t home_of_tag(Word word) noexcept { return (word >> 48) & 0xFF; }
+  static uint64_t levels_of(uint64_t hash, uint32_t depth) noexcept {
+    return hash << (depth & ~7u) >> 56;
+  }
+  // Where probing begins.
+  static uint32_t home_of(uint64_t hash, uint32_t last_slot) noexcept {
+    return static_cast<uint32_t>(((hash & 0xFF) * (last_slot + 1)) >> 8);
+  }
+  static Word with_levels(Word word, uint64_t levels) noexcept {
+    return (word & ~(Word{0xFF} << 56)) | levels << 56;
+  }
   // Of a word in a part of this depth: does it belong in the upper half, when the part splits?
   static bool in_upper_half(Word word, uint32_t depth) noexcept {
     return word >> (63 - (depth & 7)) & 1;
@@ -231,12 +259,26 @@ class Table {
   Status grow(uint64_t hash, Part* full) noexcept;
   Status copy_part(uint64_t hash, Part& old, uint32_t slots) noexcept;
   Status split(uint64_t hash, Part& old) noexcept;
-  static void prefetch_key(Part& part, uint32_t at) noexcept;
+  static void learn_ahead(Part& part, uint32_t at, uint64_t hash) noexcept;
+  static void learn_slots(Part& part) noexcept;
+  struct Halves {
+    uint32_t count[2];  // of the nodes that go to the lower and the upper half
+    bool operator==(const Halves& other) const noexcept {
+      return count[0] == other.count[0] && count[1] == other.count[1];
+    }
+  };
+  static Halves count_halves(Part& part) noexcept;
   Status double_directory() noexcept;
   void replace(uint64_t hash, uint32_t depth, Part* lower, Part* upper) noexcept;
   Part* make_part(uint32_t slots, uint32_t depth) noexcept;
   void retire_part(Part& part) noexcept;
-  static size_t part_bytes(uint32_t slots) noexcept { return sizeof(Part) + slots * sizeof(Word); }
+  void free_part(Part* part) noexcept;
+  // The fewest slots that so many nodes fill to three quarters; beyond kSlotsMax when none do.
+  static uint32_t slots_for(uint32_t nodes) noexcept {
+    uint32_t slots = kSlotsMin;
+    while (nodes * 4 > slots * 3) slots += slots < kSlotsMax / 2 ? slots : kSlotsMax / 4;
+    return slots;
+  }
   template <typename Each>
   void each_part(Each&& each) noexcept;
   static uint64_t behind(uint64_t cursor, uint32_t depth) noexcept {
@@ -258,8 +300,8 @@ inline Node* Table<Node, Hash>::find(uint64_t hash, std::string_view key) const 
   Part* part = link.part();
   if (part == nullptr) return nullptr;
   Word tag = tag_of(hash, link.depth());
-  uint32_t mask = link.slots_mask();
-  for (uint32_t i = static_cast<uint32_t>(hash) & mask;; i = (i + 1) & mask) {
+  uint32_t last_slot = link.last_slot();
+  for (uint32_t i = home_of(hash, last_slot);; i = i == last_slot ? 0 : i + 1) {
     Word word = part->slot(i).load(std::memory_order_seq_cst);
     if (((word ^ tag) & kTagMask) == 0 && holds_node(word)) {
       Node* node = node_of(word);
@@ -274,8 +316,7 @@ typename Table<Node, Hash>::Place Table<Node, Hash>::locate(Part& part, uint64_t
                                                             std::string_view key) const noexcept {
   Place place{kNone, kNone};
   Word tag = tag_of(hash, part.depth);
-  uint32_t mask = part.slots_mask;
-  for (uint32_t i = static_cast<uint32_t>(hash) & mask;; i = (i + 1) & mask) {
+  for (uint32_t i = home_of(hash, part.last_slot);; i = part.after(i)) {
     Word word = part.slot(i).load(std::memory_order_relaxed);
     if (((word ^ tag) & kTagMask) == 0 && holds_node(word) && node_of(word)->key() == key) {
       place.found = i;
@@ -325,6 +366,7 @@ Status Table<Node, Hash>::update(uint64_t hash, std::string_view key, bool may_i
         }
         Word word = reinterpret_cast<Word>(next) | tag_of(hash, part->depth);
         part->slot(at).store(word, std::memory_order_seq_cst);
+        if (has_ahead(part->slots(), part->depth)) learn_ahead(*part, at, hash);
         return status;
       }
     } else if (!may_insert) {
@@ -338,26 +380,24 @@ Status Table<Node, Hash>::update(uint64_t hash, std::string_view key, bool may_i
 
 template <typename Node, typename Hash>
 void Table<Node, Hash>::insert_word(Part& part, Word word) noexcept {
-  uint32_t mask = part.slots_mask;
-  uint32_t i = home_of_tag(word) & mask;
-  while (part.slot(i).load(std::memory_order_relaxed) != kEmpty) i = (i + 1) & mask;
+  uint32_t i = home_of(word >> 48, part.last_slot);
+  while (part.slot(i).load(std::memory_order_relaxed) != kEmpty) i = part.after(i);
   part.slot(i).store(word, std::memory_order_relaxed);
   part.count++;
 }
 
 template <typename Node, typename Hash>
 void Table<Node, Hash>::erase_slot(Part& part, uint32_t at) noexcept {
-  uint32_t mask = part.slots_mask;
   part.count--;
   // A probe that comes this far goes on to an empty slot, so it may as well end here.
-  if (part.slot((at + 1) & mask).load(std::memory_order_relaxed) != kEmpty) {
+  if (part.slot(part.after(at)).load(std::memory_order_relaxed) != kEmpty) {
     part.slot(at).store(kErased, std::memory_order_seq_cst);
     part.erased++;
     return;
   }
   part.slot(at).store(kEmpty, std::memory_order_seq_cst);
-  for (uint32_t i = (at - 1) & mask; part.slot(i).load(std::memory_order_relaxed) == kErased;
-       i = (i - 1) & mask) {
+  for (uint32_t i = part.before(at); part.slot(i).load(std::memory_order_relaxed) == kErased;
+       i = part.before(i)) {
     part.slot(i).store(kEmpty, std::memory_order_seq_cst);
     part.erased--;
   }
@@ -366,16 +406,26 @@ void Table<Node, Hash>::erase_slot(Part& part, uint32_t at) noexcept {
 template <typename Node, typename Hash>
 typename Table<Node, Hash>::Part* Table<Node, Hash>::make_part(uint32_t slots,
                                                                uint32_t depth) noexcept {
-  void* memory = arena_allocate(part_bytes(slots));
+  void* memory = arena_allocate(Part::bytes(slots, depth));
   if (memory == nullptr) return nullptr;
-  figures_.memory_bytes.fetch_add(part_bytes(slots), std::memory_order_relaxed);
+  figures_.memory_bytes.fetch_add(Part::bytes(slots, depth), std::memory_order_relaxed);
   return new (memory) Part(slots, depth);
 }
 
 template <typename Node, typename Hash>
 void Table<Node, Hash>::retire_part(Part& part) noexcept {
-  figures_.memory_bytes.fetch_sub(part_bytes(part.slots()), std::memory_order_relaxed);
-  reclaimer::retire(&part, part_bytes(part.slots()), arena_free);
+  size_t bytes = Part::bytes(part.slots(), part.depth);
+  figures_.memory_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+  reclaimer::retire(&part, bytes, arena_free);
+}
+
+// One that nobody else ever saw, or can see any more.
+template <typename Node, typename Hash>
+void Table<Node, Hash>::free_part(Part* part) noexcept {
+  if (part == nullptr) return;
+  figures_.memory_bytes.fetch_sub(Part::bytes(part->slots(), part->depth),
+                                  std::memory_order_relaxed);
+  arena_free(part);
 }
 
 template <typename Node, typename Hash>
@@ -397,9 +447,8 @@ Status Table<Node, Hash>::grow(uint64_t hash, Part* full) noexcept {
     std::lock_guard part_guard(part->lock);
     count = part->count;
   }
-  bool crowded = count * 2 >= part->slots();  // by nodes, not by what was erased
-  if (crowded && part->slots() == kSlotsMax) return split(hash, *part);
-  return copy_part(hash, *part, crowded ? part->slots() * 2 : part->slots());
+  uint32_t slots = slots_for(count + 1);  // by nodes, not by what was erased
+  return slots > kSlotsMax ? split(hash, *part) : copy_part(hash, *part, slots);
 }
 
 template <typename Node, typename Hash>
@@ -430,26 +479,29 @@ Status Table<Node, Hash>::split(uint64_t hash, Part& old) noexcept {
     Status status = double_directory();
     if (status != Status::kOk) return status;
   }
-  Part* halves[2] = {make_part(kSlotsMax, old.depth + 1u), make_part(kSlotsMax, old.depth + 1u)};
-  if (halves[0] == nullptr || halves[1] == nullptr) {
-    for (Part* half : halves) {
-      if (half == nullptr) continue;
-      figures_.memory_bytes.fetch_sub(part_bytes(kSlotsMax), std::memory_order_relaxed);
-      arena_free(half);
-    }
-    return Status::kMemory;
+  // Memory is taken with no lock of the part: what is in it may change meanwhile.
+  Halves expected = [&] {
+    std::lock_guard guard(old.lock);
+    return count_halves(old);
+  }();
+  Part* halves[2];
+  for (uint32_t i = 0; i < 2; i++) {
+    halves[i] = make_part(std::min(slots_for(expected.count[i] + 1), kSlotsMax), old.depth + 1u);
   }
-  bool new_group = ((old.depth + 1u) & 7) == 0;
-  std::lock_guard guard(old.lock);
+  std::unique_lock guard(old.lock);
+  bool as_expected = count_halves(old) == expected;
+  if (halves[0] == nullptr || halves[1] == nullptr || !as_expected) {
+    guard.unlock();
+    for (Part* half : halves) free_part(half);
+    return as_expected ? Status::kMemory : Status::kOk;
+  }
+  bool new_group = has_ahead(old.slots(), old.depth);
+  while (new_group && old.ahead().known < kSlotsMax) learn_slots(old);
   for (uint32_t i = 0; i < old.slots(); i++) {
     Word word = old.slot(i).load(std::memory_order_relaxed);
-    if (new_group) prefetch_key(old, i);
     if (!holds_node(word)) continue;
     Part& half = *halves[in_upper_half(word, old.depth)];
-    if (new_group) {
-      Node* node = node_of(word);
-      word = reinterpret_cast<Word>(node) | tag_of(Hash{}(node->key()), old.depth + 1u);
-    }
+    if (new_group) word = with_levels(word, old.ahead().levels[i]);
     insert_word(half, word);
   }
   halves[0]->key_bytes = old.key_bytes;
@@ -460,18 +512,41 @@ Status Table<Node, Hash>::split(uint64_t hash, Part& old) noexcept {
   return Status::kOk;
 }
 
-// Of the nodes that come after this slot: of one far ahead its header, of one that is closer, and
-// whose header is there by now, the key.
 template <typename Node, typename Hash>
-void Table<Node, Hash>::prefetch_key(Part& part, uint32_t at) noexcept {
-  constexpr uint32_t kFar = 32;
-  constexpr uint32_t kNear = 16;
-  if (at + kFar < part.slots()) {
-    __builtin_prefetch(node_of(part.slot(at + kFar).load(std::memory_order_relaxed)));
+typename Table<Node, Hash>::Halves Table<Node, Hash>::count_halves(Part& part) noexcept {
+  Halves halves{};
+  for (uint32_t i = 0; i < part.slots(); i++) {
+    Word word = part.slot(i).load(std::memory_order_relaxed);
+    if (holds_node(word)) halves.count[in_upper_half(word, part.depth)]++;
   }
-  if (at + kNear >= part.slots()) return;
-  Word word = part.slot(at + kNear).load(std::memory_order_relaxed);
-  if (holds_node(word)) __builtin_prefetch(node_of(word)->key().data());
+  return halves;
+}
+
+// A node was put in slot `at`. A part of 256 slots is made for 192 nodes at most, and splits with
+// 224: so 32 inserts, or more, learn of 8 slots each.
+template <typename Node, typename Hash>
+void Table<Node, Hash>::learn_ahead(Part& part, uint32_t at, uint64_t hash) noexcept {
+  part.ahead().levels[at] = static_cast<uint8_t>(levels_of(hash, part.depth + 1u));
+  if (part.ahead().known < part.slots()) learn_slots(part);
+}
+
+// Of the next slots. Their nodes are fetched at the same time, and so are then the keys in them.
+template <typename Node, typename Hash>
+void Table<Node, Hash>::learn_slots(Part& part) noexcept {
+  Ahead& ahead = part.ahead();
+  Node* nodes[kLearntAtOnce];
+  for (uint32_t i = 0; i < kLearntAtOnce; i++) {
+    Word word = part.slot(ahead.known + i).load(std::memory_order_relaxed);
+    nodes[i] = holds_node(word) ? node_of(word) : nullptr;
+    __builtin_prefetch(nodes[i]);
+  }
+  for (Node* node : nodes) {
+    if (node != nullptr) __builtin_prefetch(node->key().data());
+  }
+  for (Node* node : nodes) {
+    uint64_t hash = node != nullptr ? Hash{}(node->key()) : 0;
+    ahead.levels[ahead.known++] = static_cast<uint8_t>(levels_of(hash, part.depth + 1u));
+  }
 }
 
 template <typename Node, typename Hash>
@@ -608,10 +683,7 @@ void Table<Node, Hash>::take_part(uint64_t* cursor, Take&& take) noexcept {
 template <typename Node, typename Hash>
 void Table<Node, Hash>::clear() noexcept {
   Directory* now = directory();
-  each_part([&](Part& part) {
-    figures_.memory_bytes.fetch_sub(part_bytes(part.slots()), std::memory_order_relaxed);
-    arena_free(&part);
-  });
+  each_part([&](Part& part) { free_part(&part); });
   if (now != nullptr) {
     figures_.memory_bytes.fetch_sub(Directory::bytes(now->depth), std::memory_order_relaxed);
     arena_free(now);
