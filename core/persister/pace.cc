@@ -8,7 +8,7 @@ namespace {
 // Under load, epochs follow each other at this distance, or at the processor's time that writing
 // one takes when that is longer: the persister then takes at most half of a processor, and keys
 // that change often are written seldom.
-constexpr uint64_t kWritePauseUsMin = 3'000;
+constexpr uint64_t kWritePauseUsMin = 2'000;
 constexpr uint64_t kWritePauseUsMax = 25'000;
 
 // A write after a time this long without one is synced at once, unless the disk syncs so slowly
@@ -34,18 +34,17 @@ void Pace::write_ended(uint64_t now_us, uint64_t cpu_us) noexcept {
   next_write_us_ = now_us + std::clamp(cpu_us, kWritePauseUsMin, kWritePauseUsMax);
 }
 
-bool Pace::sync_is_due(uint64_t now_us, bool idle, bool segment_full,
-                       uint64_t undurable_bytes) const noexcept {
+bool Pace::sync_is_due(uint64_t now_us, bool idle, const Undurable& undurable) const noexcept {
   if (sync_interval_us_ == 0) return false;
-  return now_us >= next_sync_us() || (after_quiet_ && idle) || segment_full ||
-         undurable_bytes >= kSyncBytes;
+  return now_us >= next_sync_us(undurable.since_us) || (after_quiet_ && idle) ||
+         undurable.segment_full || undurable.bytes >= kSyncBytes;
 }
 
-// So early that it may take as long as the last one, and what was written right after the last one
-// began is durable within the interval all the same.
-uint64_t Pace::next_sync_us() const noexcept {
+// So early that it may take as long as the last one, and the oldest is durable within the interval
+// all the same.
+uint64_t Pace::next_sync_us(uint64_t undurable_since_us) const noexcept {
   if (sync_interval_us_ == 0) return UINT64_MAX;
-  return last_sync_us_ + sync_interval_us_ - std::min(sync_took_us_, sync_interval_us_ / 2);
+  return undurable_since_us + sync_interval_us_ - std::min(sync_took_us_, sync_interval_us_ / 2);
 }
 
 void Pace::failed(uint64_t now_us) noexcept {

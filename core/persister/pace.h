@@ -6,6 +6,13 @@
 
 namespace dskvs {
 
+// What was written and is not durable.
+struct Undurable {
+  uint64_t since_us;  // when the oldest of it was accepted
+  uint64_t bytes;
+  bool segment_full;  // the segment that it stands in
+};
+
 class Pace {
  public:
   // 0: nothing is ever synced by time.
@@ -19,12 +26,11 @@ class Pace {
   bool after_quiet() const noexcept { return after_quiet_; }
 
   // ---- Syncing.
-  void sync_begins(uint64_t now_us) noexcept { last_sync_us_ = now_us; }
-  void sync_ended(uint64_t now_us) noexcept { sync_took_us_ = now_us - last_sync_us_; }
-  // There are `undurable_bytes`; `idle`: and nothing else is to be written.
-  bool sync_is_due(uint64_t now_us, bool idle, bool segment_full,
-                   uint64_t undurable_bytes) const noexcept;
-  uint64_t next_sync_us() const noexcept;  // UINT64_MAX: never by time
+  void sync_begins(uint64_t now_us) noexcept { sync_began_us_ = now_us; }
+  void sync_ended(uint64_t now_us) noexcept { sync_took_us_ = now_us - sync_began_us_; }
+  // `idle`: nothing else is to be written.
+  bool sync_is_due(uint64_t now_us, bool idle, const Undurable& undurable) const noexcept;
+  uint64_t next_sync_us(uint64_t undurable_since_us) const noexcept;  // UINT64_MAX: never by time
 
   // ---- Healing.
   void failed(uint64_t now_us) noexcept;
@@ -36,7 +42,7 @@ class Pace {
   uint64_t next_write_us_ = 0;
   uint64_t last_write_us_ = 0;  // when the last epoch was written
   bool after_quiet_ = false;
-  uint64_t last_sync_us_ = 0;  // when the last sync began
+  uint64_t sync_began_us_ = 0;  // the last one
   uint64_t sync_took_us_ = 0;
   uint64_t retry_us_ = 0;
   uint64_t retry_pause_us_ = 0;

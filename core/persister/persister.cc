@@ -286,7 +286,10 @@ bool Persister::log_is_full() const noexcept {
 
 bool Persister::sync_is_due(uint64_t now) const noexcept {
   if (log_.has_dead_segments() && log_is_full()) return true;
-  return pace_.sync_is_due(now, !something_changed(), log_.segment_full(), log_.undurable_bytes());
+  return pace_.sync_is_due(now, !something_changed(),
+                           {.since_us = figures_.undurable_since_us,
+                            .bytes = log_.undurable_bytes(),
+                            .segment_full = log_.segment_full()});
 }
 
 // Room is being made in the log: an epoch that has none waits for it.
@@ -337,7 +340,9 @@ uint64_t Persister::pause_us(uint64_t now, bool requests) const noexcept {
   } else {
     bool waits_to_write = something_changed() && !writing_is_held();
     if (waits_to_write || now < pace_.next_write_us()) due = pace_.next_write_us();
-    if (!all_is_durable() && !log_.has_errand()) due = std::min(due, pace_.next_sync_us());
+    if (!all_is_durable() && !log_.has_errand()) {
+      due = std::min(due, pace_.next_sync_us(figures_.undurable_since_us));
+    }
     bool sync_wanted = !log_.has_errand() && reception_.sync_wanted() > log_.durable_epoch();
     if (requests || sync_wanted) due = std::min(due, now + kRequestPauseUs);
     due = std::min(due, housekeeping_.tidy_us());

@@ -12,11 +12,15 @@ namespace {
 constexpr uint64_t kMs = 1000;
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 
+Undurable little_since(uint64_t since_us) {
+  return {.since_us = since_us, .bytes = 1, .segment_full = false};
+}
+
 TEST_CASE("epochs follow each other at the time that one takes, within bounds") {
   Pace pace(100);
   CHECK(pace.next_write_us() == 0);
   pace.write_ended(1000 * kMs, 10);
-  CHECK(pace.next_write_us() == 1003 * kMs);
+  CHECK(pace.next_write_us() == 1002 * kMs);
   pace.write_ended(1000 * kMs, 7 * kMs);
   CHECK(pace.next_write_us() == 1007 * kMs);
   pace.write_ended(1000 * kMs, 400 * kMs);
@@ -29,13 +33,13 @@ TEST_CASE("a write after a quiet time is synced at once") {
   pace.sync_ended(1000 * kMs);
   pace.write_begins(1000 * kMs);
   CHECK(pace.after_quiet());
-  CHECK(pace.sync_is_due(1001 * kMs, true, false, 1));
-  CHECK_FALSE(pace.sync_is_due(1001 * kMs, false, false, 1));  // there is more to write
+  CHECK(pace.sync_is_due(1001 * kMs, true, little_since(1000 * kMs)));
+  CHECK_FALSE(pace.sync_is_due(1001 * kMs, false, little_since(1000 * kMs)));  // more to write
   pace.write_ended(1001 * kMs, 0);
 
   pace.write_begins(1004 * kMs);
   CHECK_FALSE(pace.after_quiet());
-  CHECK_FALSE(pace.sync_is_due(1005 * kMs, true, false, 1));
+  CHECK_FALSE(pace.sync_is_due(1005 * kMs, true, little_since(1004 * kMs)));
   pace.write_ended(1005 * kMs, 0);
 
   pace.write_begins(1009 * kMs);
@@ -53,30 +57,34 @@ TEST_CASE("unless the disk syncs so slowly that it would do little else") {
   CHECK(pace.after_quiet());
 }
 
-TEST_CASE("syncs keep the interval, with the time that the last one took") {
+TEST_CASE("the oldest that is not durable is so within the interval, the sync included") {
   Pace pace(100);
   pace.sync_begins(1000 * kMs);
   pace.sync_ended(1010 * kMs);
-  CHECK(pace.next_sync_us() == 1090 * kMs);
-  CHECK_FALSE(pace.sync_is_due(1090 * kMs - 1, false, false, 1));
-  CHECK(pace.sync_is_due(1090 * kMs, false, false, 1));
+  CHECK(pace.next_sync_us(997 * kMs) == 1087 * kMs);
+  CHECK_FALSE(pace.sync_is_due(1087 * kMs - 1, false, little_since(997 * kMs)));
+  CHECK(pace.sync_is_due(1087 * kMs, false, little_since(997 * kMs)));
   pace.sync_ended(1500 * kMs);
-  CHECK(pace.next_sync_us() == 1050 * kMs);  // at most half of it
+  CHECK(pace.next_sync_us(1000 * kMs) == 1050 * kMs);  // at most half of it
 }
 
 TEST_CASE("much to sync, and a full segment, do not wait for the interval") {
   Pace pace(100);
   pace.sync_begins(1000 * kMs);
-  CHECK_FALSE(pace.sync_is_due(1000 * kMs, false, false, 16 * kMiB - 1));
-  CHECK(pace.sync_is_due(1000 * kMs, false, false, 16 * kMiB));
-  CHECK(pace.sync_is_due(1000 * kMs, false, true, 1));
+  Undurable undurable{.since_us = 1000 * kMs, .bytes = 16 * kMiB - 1, .segment_full = false};
+  CHECK_FALSE(pace.sync_is_due(1000 * kMs, false, undurable));
+  undurable.bytes++;
+  CHECK(pace.sync_is_due(1000 * kMs, false, undurable));
+  undurable = {.since_us = 1000 * kMs, .bytes = 1, .segment_full = true};
+  CHECK(pace.sync_is_due(1000 * kMs, false, undurable));
 }
 
 TEST_CASE("without an interval nothing is synced by itself") {
   Pace pace(0);
   pace.write_begins(1000 * kMs);
-  CHECK(pace.next_sync_us() == UINT64_MAX);
-  CHECK_FALSE(pace.sync_is_due(UINT64_MAX, true, true, UINT64_MAX));
+  CHECK(pace.next_sync_us(0) == UINT64_MAX);
+  CHECK_FALSE(pace.sync_is_due(UINT64_MAX, true,
+                               {.since_us = 0, .bytes = UINT64_MAX, .segment_full = true}));
 }
 
 TEST_CASE("retries become rarer until one succeeds") {
