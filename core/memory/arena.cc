@@ -299,6 +299,8 @@ bool arena_provision(size_t spare_bytes) noexcept {
   return !kArenaIsMalloc && page_heap.provision((wanted + kChunkBytes - 1) / kChunkBytes);
 }
 
+void arena_keep_peak() noexcept { page_heap.keep_peak(); }
+
 bool arena_trim(size_t spare_bytes) noexcept {
   return mappings.trim(spare_bytes) || page_heap.trim(spare_bytes / kChunkBytes);
 }

@@ -47,11 +47,16 @@ ArenaFigures arena_figures() noexcept;
 // background thread. False when there is nothing left to do, or no memory.
 bool arena_provision(size_t spare_bytes) noexcept;
 
+// While memory is in use in waves: from now on what is freed is kept for what is allocated next, up
+// to as much as was in use at most. Each further call, one a wave or so, lets that peak fade by
+// 1/64. arena_trim ends it.
+void arena_keep_peak() noexcept;
+
 // One step towards giving back to the system what is spare beyond `spare_bytes`: memory without any
 // object in it, and, beyond 1/32 of what is in use, the larger holes between objects. Takes a
 // fraction of a millisecond, so it is for a background thread. False when there is nothing left to
 // do. Without it all holes stay, and of memory without objects at most 8 MiB + 1/8 of what is in
-// use.
+// use, or what arena_keep_peak says.
 bool arena_trim(size_t spare_bytes) noexcept;
 
 // Around fork, in the thread that forks, the latter in parent and child: no lock of the arena is

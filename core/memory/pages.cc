@@ -157,6 +157,7 @@ Span* PageHeap::take(size_t units, bool whole) noexcept {
   const size_t first = choose(chunk, units, whole);
   cut(chunk, unit_mask(first, units));
   insert(chunk);
+  if (peak_chunks_ != 0) peak_chunks_ = std::max(peak_chunks_, chunks_in_use());
   lock_.unlock();
 
   std::fill_n(chunk->first.begin() + first, units, static_cast<uint8_t>(first));
@@ -192,8 +193,16 @@ bool PageHeap::provision(size_t spare_chunks) noexcept {
   return spare_chunks_ < spare_chunks;
 }
 
+void PageHeap::keep_peak() noexcept {
+  constexpr size_t kFade = 64;
+  std::lock_guard guard(lock_);
+  const size_t faded = peak_chunks_ - (peak_chunks_ + kFade - 1) / kFade;
+  peak_chunks_ = std::max(chunks_in_use(), faded);
+}
+
 bool PageHeap::trim(size_t spare_chunks) noexcept {
   lock_.lock();
+  peak_chunks_ = 0;
   Chunk* surplus = take_surplus(spare_chunks);
   Chunk* aged = surplus == nullptr ? take_aged(spare_chunks) : nullptr;
   if (aged != nullptr) {
@@ -211,7 +220,10 @@ bool PageHeap::trim(size_t spare_chunks) noexcept {
   return surplus != nullptr || aged != nullptr;
 }
 
-size_t PageHeap::spare_max() const { return kSpareChunksMin + (chunks_ - spare_chunks_) / 8; }
+size_t PageHeap::spare_max() const {
+  const size_t in_use = chunks_in_use();
+  return kSpareChunksMin + std::max(in_use / 8, peak_chunks_ - std::min(peak_chunks_, in_use));
+}
 
 Chunk* PageHeap::find(size_t units) const {
   const UnitMask long_enough = nonempty_ >> (units - 1);

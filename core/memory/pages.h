@@ -114,6 +114,10 @@ class PageHeap {
   // is nothing to do, or no memory.
   bool provision(size_t spare_chunks) noexcept;
 
+  // From now on what is freed is kept, up to as much as was in use at most; each further call lets
+  // that peak fade by 1/64. Until trim.
+  void keep_peak() noexcept;
+
   // One step towards so few of them, and towards as few free units in all, beyond 1/32 of those in
   // use. False when there is nothing to do.
   bool trim(size_t spare_chunks) noexcept;
@@ -126,6 +130,7 @@ class PageHeap {
   Chunk* put_back(Chunk* chunk, UnitMask units, UnitMask clean_units);
   Chunk* take_surplus(size_t spare_chunks);
   Chunk* take_aged(size_t spare_chunks);
+  size_t chunks_in_use() const { return chunks_ - spare_chunks_; }
   size_t spare_max() const;
   void insert(Chunk* chunk);
   void remove(Chunk* chunk);
@@ -137,6 +142,7 @@ class PageHeap {
   UnitMask nonempty_ = 0;              // bit i: by_room_[i + 1]
   size_t chunks_ = 0;
   size_t spare_chunks_ = 0;  // without a used unit
+  size_t peak_chunks_ = 0;   // in use, since keep_peak; 0: is not kept
   size_t used_units_ = 0;
   size_t dirty_units_ = 0;  // free, with memory behind
 };

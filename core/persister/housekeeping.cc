@@ -16,10 +16,13 @@ constexpr size_t kSpareBytesQuiet = size_t{2} << 20;
 
 }  // namespace
 
+Housekeeping::~Housekeeping() { (void)arena_trim(kSpareBytesQuiet); }
+
 void Housekeeping::epoch_written(uint64_t now_us, uint64_t epoch_bytes) noexcept {
   epoch_bytes_ = epoch_bytes;
   tidy_us_ = now_us + kTidyAfterUs;
   tidying_ = false;
+  arena_keep_peak();  // an epoch's entries are freed together
 }
 
 bool Housekeeping::provision() noexcept {

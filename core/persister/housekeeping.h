@@ -9,6 +9,8 @@ namespace dskvs {
 class Housekeeping {
  public:
   explicit Housekeeping(Epochs& epochs) noexcept : epochs_(epochs) {}
+  // Memory that is freed from now on is not kept for writers any more.
+  ~Housekeeping();
 
   void epoch_written(uint64_t now_us, uint64_t epoch_bytes) noexcept;
   // A little at a time; false: there is nothing to do.

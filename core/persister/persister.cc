@@ -56,7 +56,8 @@ bool Persister::step(bool hurry) noexcept {
   }
   return step_write(now, hurry) || step_sync(now, hurry) || step_errand(hurry) || step_snapshot() ||
          step_compact() || housekeeping_.provision() || step_clean() ||
-         writer_.empty_ended(rescuer_.sweeping()) || housekeeping_.tidy(now);
+         writer_.empty_ended(rescuer_.sweeping()) ||
+         (!something_changed() && housekeeping_.tidy(now));
 }
 
 bool Persister::step_heal(uint64_t now, bool hurry) noexcept {
@@ -345,7 +346,7 @@ uint64_t Persister::pause_us(uint64_t now, bool requests) const noexcept {
     }
     bool sync_wanted = !log_.has_errand() && reception_.sync_wanted() > log_.durable_epoch();
     if (requests || sync_wanted) due = std::min(due, now + kRequestPauseUs);
-    due = std::min(due, housekeeping_.tidy_us());
+    if (!something_changed()) due = std::min(due, housekeeping_.tidy_us());
   }
   return due - std::min(due, now);
 }
