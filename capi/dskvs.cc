@@ -118,12 +118,17 @@ Status put(dskvs_t handle, const char* text, size_t size, Condition condition, c
   Key key;
   Status status = check_key(text, size, &key);
   if (status == Status::kOk) status = check_bytes(value, value_size, "value");
+  if (status != Status::kOk) return status;
+  HashedKey hashed(key);
   // Before the value is copied: a caller who holds no store learns so at once.
-  if (status == Status::kOk) status = with_store(handle, [](Store&) { return Status::kOk; });
+  status = with_store(handle, [&](Store& store) {
+    store.prefetch(hashed);
+    return Status::kOk;
+  });
   Entry* entry = nullptr;
   if (status == Status::kOk) status = make_entry(key, value, value_size, &entry);
   if (status != Status::kOk) return status;
-  status = put_when_there_is_room(handle, HashedKey(key), entry, condition);
+  status = put_when_there_is_room(handle, hashed, entry, condition);
   if (status != Status::kOk) entry->unpin();
   return status;
 }

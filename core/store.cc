@@ -108,6 +108,11 @@ Entry* Store::find(const HashedKey& key) const noexcept {
   return collection == nullptr ? nullptr : collection->members().find(key.member_hash, key.member);
 }
 
+void Store::prefetch(const HashedKey& key) const noexcept {
+  Collection* collection = catalog_.find(key.collection_hash, key.collection);
+  if (collection != nullptr) collection->members().prefetch(key.member_hash);
+}
+
 Status Store::check_writable() noexcept {
   if (options_.read_only) return fail(Status::kReadOnly, "the store was opened with read_only");
   return persister_->start();

@@ -51,6 +51,9 @@ class Store {
   // The current entry; nullptr: there is none. To keep it beyond the section, pin it.
   [[nodiscard]] Entry* find(const HashedKey& key) const noexcept;
 
+  // Fetches into the cache what put() will look at first.
+  void prefetch(const HashedKey& key) const noexcept;
+
   // The store takes `entry` when it returns kOk; else it is still the caller's.
   // kConflict, kFull, kMemory, kReadOnly.
   Status put(const HashedKey& key, Entry* entry, Condition condition) noexcept;
