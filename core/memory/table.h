@@ -83,10 +83,11 @@ class Table {
   // nullptr: not there. In a ReadSection, during which the node stays readable.
   [[nodiscard]] Node* find(uint64_t hash, std::string_view key) const noexcept;
 
-  // Fetches into the cache where find() and update() will look first. In a ReadSection.
+  // Fetches into the cache what update() will look at first. In a ReadSection.
   void prefetch(uint64_t hash) const noexcept {
     PartLink link = link_of(hash);
     if (link.part() == nullptr) return;
+    __builtin_prefetch(link.part(), 1);
     __builtin_prefetch(&link.part()->slot(home_of(hash, link.last_slot())), 1);
   }
 
