@@ -40,6 +40,7 @@ struct SegmentName {
 };
 bool parse_segment_name(std::string_view name, uint64_t* id);
 
+// The next three stand on disk as they are here.
 struct SegmentHeader {
   StoreId store_id;
   uint64_t segment_id;
@@ -48,17 +49,13 @@ struct SegmentHeader {
   uint64_t first_epoch;       // all before was durable when the segment was made
 };
 
-enum class HeaderState { kGood, kBad, kLaterVersion };
-
-void encode_segment_header(const SegmentHeader& header, std::byte* block);  // kBlockBytes
-// `bytes` of the first block are there; kGood only when all are.
-HeaderState decode_segment_header(const std::byte* block, size_t bytes, SegmentHeader* header);
-
 enum class FrameType : uint8_t { kPut = 1, kRemove = 2, kDrop = 3, kCommit = 4, kPad = 5 };
 
 struct FrameHeader {
-  uint64_t checksum;
+  uint64_t checksum = 0;
+  uint32_t check = 0;  // of what follows
   FrameType type;
+  uint8_t zero = 0;
   uint16_t key_size;
   uint64_t value_size;
 };
@@ -73,6 +70,12 @@ struct CommitPayload {
   uint64_t first_live_segment;
   StoreId store_id;  // lets salvage read a segment whose header is lost
 };
+
+enum class HeaderState { kGood, kBad, kLaterVersion };
+
+void encode_segment_header(const SegmentHeader& header, std::byte* block);  // kBlockBytes
+// `bytes` of the first block are there; kGood only when all are.
+HeaderState decode_segment_header(const std::byte* block, size_t bytes, SegmentHeader* header);
 
 // Binds checksums to store and segment; the frame's offset is mixed in for each frame.
 class FrameSeed {
@@ -90,7 +93,7 @@ constexpr uint64_t frame_bytes(uint64_t key_size, uint64_t value_size) {
   return (kFrameHeaderBytes + key_size + value_size + 7) & ~uint64_t{7};
 }
 
-// Writes the header at `frame`, but for its checksum, which covers what follows it.
+// Writes the header at `frame`, with no checksum yet: that covers what follows it.
 void encode_frame_header(FrameType type, uint16_t key_size, uint64_t value_size, uint64_t seed,
                          std::byte* frame);
 inline constexpr size_t kChecksumFrom = 8;  // the first byte that a frame's checksum covers
