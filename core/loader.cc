@@ -56,8 +56,8 @@ Status Loader::Segment::drop(std::string_view name) {
   return Status::kOk;
 }
 
-Status Loader::Segment::commit(const CommitInfo& info) {
-  batches_.push_back({info.last_epoch, {}});
+Status Loader::Segment::commit(uint64_t last_epoch) {
+  batches_.push_back({last_epoch, {}});
   batches_.back().changes.swap(pending_);
   return Status::kOk;
 }

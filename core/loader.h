@@ -49,7 +49,7 @@ class Loader final : public SegmentedSink {
     Status put(std::string_view key, uint64_t value_size, void** value) override;
     Status remove(std::string_view key) override;
     Status drop(std::string_view collection) override;
-    Status commit(const CommitInfo& info) override;
+    Status commit(uint64_t last_epoch) override;
     void discard() override;
 
    private:

@@ -75,7 +75,7 @@ Status Store::load() {
   for (int attempt = 1;; attempt++) {
     Loader loader(catalog_, collection_figures_);
     LogPosition position;
-    Status status = recover(*directory_, options_.progress, loader, segments_at_once(environment_),
+    Status status = recover(*directory_, options_.progress, &loader, segments_at_once(environment_),
                             &position, &report_);
     if (status == Status::kNotFound && attempt < kReadOnlyAttemptsMax) {
       clear_catalog(catalog_);

@@ -2,7 +2,6 @@
 
 #include "disk/log_writer.h"
 #include "disk/salvage.h"
-#include "disk/verify.h"
 #include "loader.h"
 #include "memory/sweep.h"
 #include "store.h"
@@ -115,8 +114,7 @@ Status salvage_store(const char* path, const char* target_path, const Options& o
   std::vector<Damage> found;
   {
     Loader loader(rescued.catalog, rescued.figures);
-    RecoveryReport report;
-    status = salvage(*source, options.progress, loader.begin_segment(0), &found, &report);
+    status = salvage(*source, options.progress, loader.begin_segment(0), &found);
     if (status == Status::kOk) status = loader.end_segment();
   }
   if (status == Status::kOk) status = add_damage(found, damage);

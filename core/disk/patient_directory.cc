@@ -71,11 +71,12 @@ Status PatientDirectory::open_file(const char* name, FileMode mode, std::unique_
   return status;
 }
 
-std::vector<UnreadablePlace> PatientDirectory::unreadable() const {
+std::vector<Damage> PatientDirectory::unreadable() const {
   std::lock_guard guard(mutex_);
-  std::vector<UnreadablePlace> places;
+  std::vector<Damage> places;
   for (const auto& [place, end] : unreadable_) {
-    places.push_back({place.first, place.second, end - place.second});
+    places.push_back(
+        {place.first, place.second, std::to_string(end - place.second) + " bytes cannot be read"});
   }
   return places;
 }

@@ -3,6 +3,7 @@
 // found to be damaged, and what lies beside it is still read.
 #pragma once
 
+#include "disk/damage.h"
 #include "disk/file.h"
 
 #include <cstdint>
@@ -14,19 +15,13 @@
 
 namespace dskvs {
 
-struct UnreadablePlace {
-  std::string file;
-  uint64_t offset;
-  uint64_t bytes;
-};
-
 // For reading only. `inner` outlives it, and it outlives the files that it opens.
 class PatientDirectory final : public Directory {
  public:
   explicit PatientDirectory(Directory& inner) : inner_(inner) {}
 
   // Met so far, by file and offset. Throws bad_alloc.
-  std::vector<UnreadablePlace> unreadable() const;
+  std::vector<Damage> unreadable() const;
 
   Status list(std::vector<DirectoryEntry>* entries) override { return inner_.list(entries); }
   Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override;

@@ -24,74 +24,59 @@ struct ChainLink {
   uint64_t end;  // where the log leaves it
 };
 
-// What the newest segments tell when each is read on its own.
-struct HeadScan {
-  explicit HeadScan(const SegmentHeader& header) : order(header) {}
-
-  SegmentOrder order;
-  uint64_t stop = 0;      // the first offset where no frame stands that may stand there
-  const char* kind = "";  // why
-  uint64_t frames_cut = 0;
-  uint64_t highest_epoch = 0;
-  uint64_t later_durable_epoch = 0;  // the largest that a commit behind `stop` records
-};
-
-// Frames that go on, one after another.
-class InOrder final : public SegmentedSink {
- public:
-  explicit InOrder(RecoverySink& sink) : sink_(sink) {}
-  void begin(uint64_t) override {}
-  RecoverySink& begin_segment(uint64_t) override { return sink_; }
-  Status end_segment() override { return Status::kOk; }
-
- private:
-  RecoverySink& sink_;
+// What came of one link, on whatever thread.
+struct LinkReplayed {
+  KeptFailure result;
+  Replayed replayed;
 };
 
 class Recovery {
  public:
-  Recovery(Directory& directory, SegmentedSink& sink) : directory_(directory), sink_(sink) {}
+  Recovery(Directory& directory, SegmentedSink* sink) : directory_(directory), sink_(sink) {}
 
   Status run(const Progress& progress, uint32_t segments_at_once);
-  const DamagePlace& damage() const { return damage_; }
   bool directory_has_changed() const { return has_changed(directory_, survey_); }
   LogPosition position() const;
   RecoveryReport report() const;
 
  private:
+  Status damaged(const Damage& damage);
   Status damaged(uint64_t segment_id, uint64_t offset, const char* kind);
   Status missing(uint64_t segment_id);
   Status check_headers();
   Status find_head(SegmentReader& reader);
-  Status scan(const SegmentInfo& segment, SegmentReader& reader, HeadScan* scan) const;
-  static Status scan_batches(SegmentReader& reader, HeadScan* scan);
-  static Status scan_later_commits(SegmentReader& reader, HeadScan* scan);
+  Status scan(const SegmentInfo& segment, SegmentReader& reader, Replayed* found);
+  Status scan_later_commits(SegmentReader& reader, Replayed* found);
   Status find_chain();
   Status replay_chain(uint32_t segments_at_once, ProgressMeter& meter);
-  std::future<SegmentReplayed> start_replay(const ChainLink& link, bool on_its_own,
-                                            ProgressMeter& meter);
-  Status finish_replay(const ChainLink& link, const SegmentReplayed& replayed);
+  std::future<LinkReplayed> start_replay(const ChainLink& link, bool on_its_own,
+                                         ProgressMeter& meter);
+  Status finish_replay(const ChainLink& link, const LinkReplayed& done);
 
   Directory& directory_;
-  SegmentedSink& sink_;
-  DamagePlace damage_;  // the first that was met
+  SegmentedSink* const sink_;
   Survey survey_;
+  uint64_t claimed_epoch_ = 0;         // known to be durable once
   const SegmentInfo* head_ = nullptr;  // nullptr: the log is empty
-  std::unique_ptr<HeadScan> head_scan_;
+  std::unique_ptr<Replayed> head_found_;
   std::vector<ChainLink> chain_;  // newest first
   uint64_t epoch_ = 0;            // reached so far
   RecoveryReport report_;
 };
 
+Status Recovery::damaged(const Damage& damage) {
+  report_.damage = damage;
+  return fail(Status::kCorrupt, "'{}/{}' is damaged at offset {}: {}", directory_.path(),
+              damage.file, damage.offset, damage.kind);
+}
+
 Status Recovery::damaged(uint64_t segment_id, uint64_t offset, const char* kind) {
-  damage_ = {segment_id, offset, kind};
-  return fail_damaged(directory_.path(), damage_);
+  return damaged({SegmentName(segment_id).text, offset, kind});
 }
 
 Status Recovery::missing(uint64_t segment_id) {
-  damage_ = {segment_id, 0, "the segment is missing"};
-  return fail(Status::kCorrupt, "'{}/{}' is missing", directory_.path(),
-              SegmentName(segment_id).text);
+  report_.damage = {SegmentName(segment_id).text, 0, "the segment is missing"};
+  return fail(Status::kCorrupt, "'{}/{}' is missing", directory_.path(), report_.damage.file);
 }
 
 Status Recovery::run(const Progress& progress, uint32_t segments_at_once) {
@@ -107,7 +92,7 @@ Status Recovery::run(const Progress& progress, uint32_t segments_at_once) {
   if (head_ != nullptr) {
     if (Status status = find_chain(); status != Status::kOk) return status;
     epoch_ = chain_.back().segment->header.first_epoch - 1;
-    sink_.begin(head_scan_->order.durable_epoch());
+    if (sink_ != nullptr) sink_->begin(head_found_->order.durable_epoch());
   }
   if (Status status = replay_chain(segments_at_once, meter); status != Status::kOk) return status;
   return meter.finish();
@@ -132,102 +117,73 @@ Status Recovery::check_headers() {
 // Newest first: a segment whose first batch is not whole was being begun when a crash came, and the
 // one before it still counts. But what such a segment tells about its past is true.
 Status Recovery::find_head(SegmentReader& reader) {
-  uint64_t claimed_epoch = 0;  // known to be durable once
-  DamagePlace broken;          // where the newest segment that should reach it ends
+  Damage broken;  // where the newest segment that should reach what is claimed ends
   const SegmentHeader* oldest = nullptr;
   for (auto segment = survey_.segments.rbegin(); segment != survey_.segments.rend(); ++segment) {
     if (segment->state == SegmentState::kTorn) continue;
     if (segment->state == SegmentState::kBad) {
       return damaged(segment->id, 0, "the segment's header is wrong");
     }
-    auto found = std::make_unique<HeadScan>(segment->header);
+    auto found = std::make_unique<Replayed>(segment->header);
     if (Status status = scan(*segment, reader, found.get()); status != Status::kOk) return status;
     const SegmentOrder& order = found->order;
     report_.frames_cut += found->frames_cut;
-    report_.highest_epoch_seen = std::max(report_.highest_epoch_seen, found->highest_epoch);
-    claimed_epoch =
-        std::max({claimed_epoch, segment->header.first_epoch - 1, found->later_durable_epoch});
-    if (claimed_epoch > order.last_epoch() && broken.segment_id == 0) {
-      broken = {segment->id, found->stop, found->kind};
+    if (claimed_epoch_ > order.last_epoch() && broken.file.empty()) {
+      broken = {SegmentName(segment->id).text, found->stop, found->kind};
     }
     oldest = &segment->header;
     if (found->order.end() == 0) continue;
-    if (claimed_epoch > order.last_epoch()) break;
+    if (claimed_epoch_ > order.last_epoch()) break;
     head_ = &*segment;
-    head_scan_ = std::move(found);
+    head_found_ = std::move(found);
     return Status::kOk;
   }
-  if (broken.segment_id != 0) return damaged(broken.segment_id, broken.offset, broken.kind);
+  if (!broken.file.empty()) return damaged(broken);
   // No segment holds anything. The oldest begins behind what all claim, so it says where that was.
-  if (claimed_epoch != 0) return missing(oldest->previous_segment);
+  if (claimed_epoch_ != 0) return missing(oldest->previous_segment);
   if (!survey_.reserve) return Status::kOk;
   if (survey_.segments.empty()) return missing(1);
   const SegmentInfo& newest = survey_.segments.back();
   return damaged(newest.id, newest.bytes, "the segment is cut off");
 }
 
-Status Recovery::scan(const SegmentInfo& segment, SegmentReader& reader, HeadScan* scan) const {
+Status Recovery::scan(const SegmentInfo& segment, SegmentReader& reader, Replayed* found) {
   std::unique_ptr<File> file;
   if (Status status = open_segment(directory_, segment.id, &file); status != Status::kOk) {
     return status;
   }
   reader.open(std::move(file), FrameSeed(survey_.store_id, segment.id), kSegmentStart,
               std::max(segment.bytes, kSegmentStart));
-  if (Status status = scan_batches(reader, scan); status != Status::kOk) return status;
-  return scan_later_commits(reader, scan);
-}
-
-Status Recovery::scan_batches(SegmentReader& reader, HeadScan* scan) {
-  Next what;
-  const char* kind = nullptr;
-  while (true) {
-    scan->stop = reader.offset();
-    Frame frame;
-    if (Status status = reader.next(&what, &frame); status != Status::kOk) return status;
-    bool intact = what == Next::kFrame;
-    if (intact && frame.value == nullptr) {
-      if (Status status = admit_value(frame.value_size); status != Status::kOk) return status;
-      const Status status = reader.read_value(frame, nullptr, &intact);
-      if (status != Status::kOk) return status;
-    }
-    if (what != Next::kEnd && !intact) kind = reader.bad_kind();
-    if (!intact) break;
-    kind = scan->order.refuse(frame);
-    if (kind != nullptr) break;
-  }
-  scan->kind = kind == nullptr ? "the segment is cut off" : kind;
-  scan->frames_cut = scan->order.open_frames() + (what == Next::kEnd ? 0 : 1);
-  scan->highest_epoch = scan->order.last_epoch() + (scan->order.open_frames() == 0 ? 0 : 1);
-  return Status::kOk;
+  if (Status status = replay(reader, nullptr, found); status != Status::kOk) return status;
+  const SegmentOrder& order = found->order;
+  const uint64_t epoch = order.last_epoch() + (order.open_frames() == 0 ? 0 : 1);
+  report_.highest_epoch_seen = std::max(report_.highest_epoch_seen, epoch);
+  claimed_epoch_ = std::max(claimed_epoch_, segment.header.first_epoch - 1);
+  return scan_later_commits(reader, found);
 }
 
 // Behind the end of what is intact nothing counts any more; it only tells what was known once.
-Status Recovery::scan_later_commits(SegmentReader& reader, HeadScan* scan) {
-  reader.seek(scan->stop);
+Status Recovery::scan_later_commits(SegmentReader& reader, Replayed* found) {
+  reader.seek(found->stop);
   while (true) {
-    if (Status status = reader.find_header(true); status != Status::kOk) return status;
     Next what;
     Frame frame;
-    if (Status status = reader.next(&what, &frame); status != Status::kOk) return status;
-    if (what == Next::kEnd) return Status::kOk;
-    if (what == Next::kBad) {
-      reader.seek(reader.offset() + 8);
-      continue;
-    }
+    const Status status = reader.next_commit(&what, &frame);
+    if (status != Status::kOk || what == Next::kEnd) return status;
     const CommitPayload payload = decode_commit_payload(frame.value);
     if (payload.last_epoch >= kEpochMax) continue;
     // What was counted up to the cut is a part of the batch that the cut goes through.
-    if (frame.offset - scan->stop <= payload.bytes) scan->frames_cut = 0;
-    scan->frames_cut += payload.frames + 1;
-    scan->highest_epoch = std::max(scan->highest_epoch, payload.last_epoch);
-    scan->later_durable_epoch = std::max(scan->later_durable_epoch, payload.durable_epoch);
+    if (frame.offset - found->stop <= payload.bytes) found->frames_cut = 0;
+    found->frames_cut += payload.frames + 1;
+    report_.highest_epoch_seen = std::max(report_.highest_epoch_seen, payload.last_epoch);
+    claimed_epoch_ = std::max(claimed_epoch_, payload.durable_epoch);
   }
 }
 
 // From the head back to the first segment that its last commit calls live.
 Status Recovery::find_chain() {
-  const uint64_t first_live = head_scan_->order.first_live_segment();
-  chain_.push_back({head_, head_scan_->order.end()});
+  const uint64_t first_live = head_found_->order.first_live_segment();
+  chain_.push_back({head_, head_found_->order.end()});
   while (true) {
     const SegmentHeader& header = chain_.back().segment->header;
     if (header.previous_segment == 0 || header.previous_segment < first_live) return Status::kOk;
@@ -247,7 +203,7 @@ Status Recovery::find_chain() {
 
 // Every byte up to a link's end was durable, or was found intact by the scan: nothing is cut here.
 Status Recovery::replay_chain(uint32_t segments_at_once, ProgressMeter& meter) {
-  std::deque<std::future<SegmentReplayed>> replays;  // of the links from `link` on
+  std::deque<std::future<LinkReplayed>> replays;  // of the links from `link` on
   auto next = chain_.rbegin();
   for (auto link = chain_.rbegin(); link != chain_.rend(); ++link) {
     for (; next != chain_.rend() && replays.size() < segments_at_once; ++next) {
@@ -258,9 +214,9 @@ Status Recovery::replay_chain(uint32_t segments_at_once, ProgressMeter& meter) {
       waits = replays.front().wait_for(kProgressPause) == std::future_status::timeout;
       if (Status status = meter.report(); status != Status::kOk) return status;
     }
-    const SegmentReplayed replayed = replays.front().get();
+    const LinkReplayed done = replays.front().get();
     replays.pop_front();
-    if (Status status = finish_replay(*link, replayed); status != Status::kOk) {
+    if (Status status = finish_replay(*link, done); status != Status::kOk) {
       meter.cancel();  // nobody waits for the others' results
       return status;
     }
@@ -270,40 +226,38 @@ Status Recovery::replay_chain(uint32_t segments_at_once, ProgressMeter& meter) {
 
 // Without threads of their own, and where the system has no more of them, a link is replayed when
 // its result is asked for.
-std::future<SegmentReplayed> Recovery::start_replay(const ChainLink& link, bool on_its_own,
-                                                    ProgressMeter& meter) {
-  const SegmentReplay replay{.directory_path = directory_.path(),
-                             .store_id = survey_.store_id,
-                             .segment = *link.segment,
-                             .end = link.end,
-                             .meter = meter,
-                             .sink = sink_.begin_segment(link.segment->id)};
+std::future<LinkReplayed> Recovery::start_replay(const ChainLink& link, bool on_its_own,
+                                                 ProgressMeter& meter) {
+  const SegmentInfo& segment = *link.segment;
+  RecoverySink* const sink = sink_ == nullptr ? nullptr : &sink_->begin_segment(segment.id);
   std::unique_ptr<File> file;
-  const Status opened = open_segment(directory_, link.segment->id, &file);
+  const KeptFailure opened(open_segment(directory_, segment.id, &file));
   const SignalsBlocked blocked;
   const std::launch policy =
       on_its_own ? std::launch::async | std::launch::deferred : std::launch::deferred;
-  if (opened == Status::kOk) {
-    return std::async(policy, [replay, file = std::move(file)]() mutable {
-      return replay_segment(replay, std::move(file));
-    });
-  }
-  std::promise<SegmentReplayed> failed;
-  failed.set_value({.result = KeptFailure(opened), .damage = {}});
-  return failed.get_future();
+  return std::async(policy,
+                    [&meter, &segment, sink, opened, file = std::move(file),
+                     seed = FrameSeed(survey_.store_id, segment.id), end = link.end]() mutable {
+                      LinkReplayed done{opened, Replayed(segment.header)};
+                      if (file == nullptr) return done;
+                      SegmentReader reader(meter);
+                      reader.open(std::move(file), seed, kSegmentStart, end);
+                      done.result = KeptFailure(replay(reader, sink, &done.replayed));
+                      return done;
+                    });
 }
 
-Status Recovery::finish_replay(const ChainLink& link, const SegmentReplayed& replayed) {
+Status Recovery::finish_replay(const ChainLink& link, const LinkReplayed& done) {
   if (link.segment->header.first_epoch != epoch_ + 1) {
     return damaged(link.segment->id, 0, "its epochs do not follow those before it");
   }
-  if (Status status = replayed.result.again(); status != Status::kOk) {
-    damage_ = replayed.damage;
-    return status;
+  if (Status status = done.result.again(); status != Status::kOk) return status;
+  const Replayed& replayed = done.replayed;
+  if (replayed.order.end() != link.end) {
+    return damaged(link.segment->id, replayed.stop, replayed.kind);
   }
-  epoch_ = replayed.last_epoch;
-  report_.frames += replayed.frames;
-  return sink_.end_segment();
+  epoch_ = replayed.order.last_epoch();
+  return sink_ == nullptr ? Status::kOk : sink_->end_segment();
 }
 
 RecoveryReport Recovery::report() const {
@@ -322,7 +276,7 @@ LogPosition Recovery::position() const {
   position.recovered_epoch = epoch_;
   auto durable = chain_.begin();
   if (head_ != nullptr) {
-    const SegmentOrder& order = head_scan_->order;
+    const SegmentOrder& order = head_found_->order;
     const bool in_head = order.durable_end() != 0;
     position.head = {.id = head_->id, .bytes = head_->bytes, .end = order.end()};
     position.durable_epoch = order.durable_epoch();
@@ -350,9 +304,10 @@ LogPosition Recovery::position() const {
   return position;
 }
 
-Status run_recovery(Directory& directory, const Progress& progress, SegmentedSink& sink,
-                    uint32_t segments_at_once, LogPosition* position, RecoveryReport* report,
-                    DamagePlace* place) try {
+}  // namespace
+
+Status recover(Directory& directory, const Progress& progress, SegmentedSink* sink,
+               uint32_t segments_at_once, LogPosition* position, RecoveryReport* report) try {
   Recovery recovery(directory, sink);
   const Status status = recovery.run(progress, segments_at_once);
   // A live writer may have unlinked what was looked for, or begun what was looked at.
@@ -361,35 +316,9 @@ Status run_recovery(Directory& directory, const Progress& progress, SegmentedSin
   }
   *position = recovery.position();
   *report = recovery.report();
-  *place = recovery.damage();
   return status;
 } catch (const std::bad_alloc&) {
   return fail(Status::kMemory, "no memory to read the log of '{}'", directory.path());
-}
-
-}  // namespace
-
-Status fail_damaged(const std::string& directory_path, const DamagePlace& place) {
-  return fail(Status::kCorrupt, "'{}/{}' is damaged at offset {}: {}", directory_path,
-              SegmentName(place.segment_id).text, place.offset, place.kind);
-}
-
-Status recover(Directory& directory, const Progress& progress, SegmentedSink& sink,
-               uint32_t segments_at_once, LogPosition* position, RecoveryReport* report) {
-  DamagePlace place;
-  return run_recovery(directory, progress, sink, segments_at_once, position, report, &place);
-}
-
-Status recover(Directory& directory, const Progress& progress, RecoverySink& sink,
-               LogPosition* position, RecoveryReport* report, DamagePlace* place) {
-  InOrder in_order(sink);
-  return run_recovery(directory, progress, in_order, 1, position, report, place);
-}
-
-Status recover(Directory& directory, const Progress& progress, RecoverySink& sink,
-               LogPosition* position, RecoveryReport* report) {
-  DamagePlace place;
-  return recover(directory, progress, sink, position, report, &place);
 }
 
 }  // namespace dskvs

@@ -7,6 +7,7 @@
 // corruption, not a torn tail, when anything later shows that the frame was durable.
 #pragma once
 
+#include "disk/damage.h"
 #include "disk/file.h"
 #include "disk/log_position.h"
 #include "disk/progress.h"
@@ -18,14 +19,6 @@
 
 namespace dskvs {
 
-struct CommitInfo {
-  uint64_t first_epoch;
-  uint64_t last_epoch;
-  uint64_t durable_epoch;
-  uint64_t segment_id;
-  uint64_t end;  // offset just behind the commit
-};
-
 // What takes the frames. Any failure that it returns ends the recovery with that status.
 class RecoverySink {
  public:
@@ -35,8 +28,9 @@ class RecoverySink {
   virtual Status put(std::string_view key, uint64_t value_size, void** value) = 0;
   virtual Status remove(std::string_view key) = 0;
   virtual Status drop(std::string_view collection) = 0;
-  // All frames since the last commit() or discard() take effect, in their order ...
-  virtual Status commit(const CommitInfo& info) = 0;
+  // All frames since the last commit() or discard() take effect, in their order, as the epochs up
+  // to this one ...
+  virtual Status commit(uint64_t last_epoch) = 0;
   // ... or never happened. Only salvage() comes here.
   virtual void discard() = 0;
 };
@@ -58,28 +52,15 @@ struct RecoveryReport {
   uint64_t recovered_epoch = 0;
   uint64_t highest_epoch_seen = 0;  // known to have been accepted; above recovered_epoch: lost
   uint64_t frames_cut = 0;          // whole or torn, behind the last commit that counts
-  uint64_t frames = 0;              // handed over
+  Damage damage;                    // with kCorrupt: the first that was met
 };
 
-struct DamagePlace {
-  uint64_t segment_id = 0;
-  uint64_t offset = 0;
-  const char* kind = "";
-};
-// kCorrupt, naming the place.
-Status fail_damaged(const std::string& directory_path, const DamagePlace& place);
-
-// Hands over the frames of one segment after another, on this thread.
+// Hands over the frames of up to `segments_at_once` segments at a time, each on a thread of its
+// own; progress is called on this one. `sink` nullptr: only checks.
 // Writes nothing. kNotFound: the directory changed meanwhile, as it does beside a live writer:
 // begin again, with an empty sink. kCorrupt and kVersion name file and offset. kIo, kMemory,
 // kCancelled.
-Status recover(Directory& directory, const Progress& progress, RecoverySink& sink,
-               LogPosition* position, RecoveryReport* report);
-// Reads up to `segments_at_once`, on so many threads. progress is called on this one.
-Status recover(Directory& directory, const Progress& progress, SegmentedSink& sink,
+Status recover(Directory& directory, const Progress& progress, SegmentedSink* sink,
                uint32_t segments_at_once, LogPosition* position, RecoveryReport* report);
-// The first one, for those who also want to know which place it stumbled over: with kCorrupt.
-Status recover(Directory& directory, const Progress& progress, RecoverySink& sink,
-               LogPosition* position, RecoveryReport* report, DamagePlace* place);
 
 }  // namespace dskvs

@@ -1,119 +1,290 @@
 #include "disk/salvage.h"
 
-#include "disk/damage_walk.h"
+#include "disk/log_survey.h"
 #include "disk/patient_directory.h"
+#include "disk/segment_reader.h"
+#include "disk/segment_replay.h"
 
 #include <algorithm>
-#include <cstring>
+#include <memory>
 #include <new>
-#include <string>
 
 namespace dskvs {
 namespace {
 
-class Salvage final : public DamageVisitor {
- public:
-  Salvage(RecoverySink& sink, RecoveryReport* report) : sink_(sink), report_(report) {}
-
-  Status frame(const WalkLink& link, const Frame& frame, SegmentReader& reader) override {
-    if (frame.type == FrameType::kPad) return Status::kOk;
-    if (frame.type == FrameType::kCommit) {
-      const CommitPayload payload = decode_commit_payload(frame.value);
-      return commit({payload.first_epoch, payload.last_epoch, payload.durable_epoch,
-                     link.segment.id, frame.offset + frame.bytes});
-    }
-    ++open_frames_;
-    if (frame.type == FrameType::kPut) return put(frame, reader);
-    return frame.type == FrameType::kRemove ? sink_.remove(frame.key) : sink_.drop(frame.key);
-  }
-
-  void damage(const WalkLink&, uint64_t, const char*) override {}
-
-  Status end(const WalkLink& link, bool committed) override {
-    if (open_frames_ == 0) return Status::kOk;
-    if (committed) {  // by a commit that is damaged
-      const uint64_t epoch = report_->recovered_epoch + 1;
-      return commit({epoch, epoch, epoch, link.segment.id, link.end});
-    }
-    report_->frames_cut += open_frames_;
-    open_frames_ = 0;
-    sink_.discard();
-    return Status::kOk;
-  }
-
- private:
-  Status put(const Frame& frame, SegmentReader& reader) {
-    void* value = nullptr;
-    const Status status = sink_.put(frame.key, frame.value_size, &value);
-    if (status != Status::kOk) return status;
-    if (frame.value != nullptr) {
-      if (frame.value_size != 0) std::memcpy(value, frame.value, frame.value_size);
-      return Status::kOk;
-    }
-    bool intact;
-    const Status read = reader.read_value(frame, value, &intact);
-    if (read != Status::kOk || intact) return read;
-    return fail(Status::kIo, "a value changed while it was read");
-  }
-
-  Status commit(const CommitInfo& info) {
-    report_->frames += open_frames_;
-    open_frames_ = 0;
-    report_->recovered_epoch = std::max(report_->recovered_epoch, info.last_epoch);
-    report_->highest_epoch_seen = report_->recovered_epoch;
-    return sink_.commit(info);
-  }
-
-  RecoverySink& sink_;
-  RecoveryReport* report_;
-  uint64_t open_frames_ = 0;
+// A segment of the log, as well as it can still be told.
+struct Link {
+  SegmentInfo segment;
+  uint64_t end;            // where the log leaves it; of the newest: where the file ends
+  uint64_t durable_epoch;  // all up to it must be intact
+  bool newest;
+  bool cut_off;  // the file ends before `end` should be
 };
 
-Status salvage_links(Directory& directory, const Progress& progress, RecoverySink& sink,
-                     RecoveryReport* report) {
+bool is_readable(const SegmentInfo& segment) {
+  return segment.state == SegmentState::kGood || segment.state == SegmentState::kBad;
+}
+
+// Walks a log as far as it is intact and on behind every damaged place.
+class Walk {
+ public:
+  // `sink` nullptr: only looks for damage.
+  Walk(Directory& directory, const Survey& survey, ProgressMeter& meter, RecoverySink* sink,
+       std::vector<Damage>* damage)
+      : directory_(directory),
+        survey_(survey),
+        reader_(meter),
+        store_id_(survey.store_id),
+        sink_(sink),
+        damage_(damage) {}
+
+  Status run();
+  uint64_t frames() const { return frames_; }  // handed over
+
+ private:
+  Status open(const SegmentInfo& segment, uint64_t end);
+  Status find_store_id();
+  Status find_newest(uint64_t* first_live_segment);
+  Status sum_up(const SegmentInfo& segment, uint64_t* commits, uint64_t* durable_epoch,
+                uint64_t* first_live_segment);
+  void follow_links(uint64_t first_live_segment);
+  const SegmentInfo* readable_before(uint64_t id) const;
+  Status visit(const Link& link);
+  Status take(const Frame& frame);
+  Status commit(uint64_t last_epoch);
+  Status end(bool committed);
+  void add_damage(const SegmentInfo& segment, uint64_t offset, const char* kind) {
+    damage_->push_back({SegmentName(segment.id).text, offset, kind});
+  }
+
+  Directory& directory_;
+  const Survey& survey_;
+  SegmentReader reader_;
+  StoreId store_id_;
+  RecoverySink* const sink_;
+  std::vector<Damage>* const damage_;
+  std::vector<Link> links_;   // newest first
+  uint64_t open_frames_ = 0;  // handed over since the last commit
+  uint64_t frames_ = 0;
+  uint64_t epoch_ = 0;
+};
+
+Status Walk::run() {
+  uint64_t first_live_segment = 0;
+  if (Status status = find_store_id(); status != Status::kOk) return status;
+  if (Status status = find_newest(&first_live_segment); status != Status::kOk) return status;
+  if (!links_.empty()) follow_links(first_live_segment);
+  for (auto link = links_.rbegin(); link != links_.rend(); ++link) {
+    if (Status status = visit(*link); status != Status::kOk) return status;
+  }
+  return Status::kOk;
+}
+
+Status Walk::open(const SegmentInfo& segment, uint64_t end) {
+  std::unique_ptr<File> file;
+  const Status status = open_segment(directory_, segment.id, &file);
+  if (status != Status::kOk) return status;
+  reader_.open(std::move(file), FrameSeed(store_id_, segment.id), std::min(kSegmentStart, end),
+               end);
+  return Status::kOk;
+}
+
+Status Walk::find_store_id() {
+  for (auto segment = survey_.segments.rbegin(); segment != survey_.segments.rend(); ++segment) {
+    if (store_id_ != StoreId{}) return Status::kOk;
+    if (segment->state != SegmentState::kBad) continue;
+    Status status = open(*segment, segment->bytes);
+    if (status == Status::kOk) status = reader_.find_store_id(segment->id, &store_id_);
+    if (status != Status::kOk) return status;
+  }
+  return Status::kOk;
+}
+
+// The newest segment in which an intact commit stands, wherever that is.
+Status Walk::find_newest(uint64_t* first_live_segment) {
+  uint64_t durable_epoch = 0;
+  for (auto segment = survey_.segments.rbegin(); segment != survey_.segments.rend(); ++segment) {
+    if (!is_readable(*segment)) continue;
+    if (segment->state == SegmentState::kGood) {
+      durable_epoch = std::max(durable_epoch, segment->header.first_epoch - 1);
+    }
+    uint64_t commits = 0;
+    const Status status = sum_up(*segment, &commits, &durable_epoch, first_live_segment);
+    if (status != Status::kOk) return status;
+    if (commits == 0) continue;
+    links_.push_back({.segment = *segment,
+                      .end = segment->bytes,
+                      .durable_epoch = durable_epoch,
+                      .newest = true,
+                      .cut_off = false});
+    break;
+  }
+  return Status::kOk;
+}
+
+// What the intact commits of a segment say: the largest of each.
+Status Walk::sum_up(const SegmentInfo& segment, uint64_t* commits, uint64_t* durable_epoch,
+                    uint64_t* first_live_segment) {
+  if (Status status = open(segment, segment.bytes); status != Status::kOk) return status;
+  while (true) {
+    Next what;
+    Frame frame;
+    const Status status = reader_.next_commit(&what, &frame);
+    if (status != Status::kOk || what == Next::kEnd) return status;
+    const CommitPayload payload = decode_commit_payload(frame.value);
+    ++*commits;
+    *durable_epoch = std::max(*durable_epoch, payload.durable_epoch);
+    *first_live_segment = std::max(*first_live_segment, payload.first_live_segment);
+  }
+}
+
+// Back from the newest: along the headers, and where one is lost, over whatever comes before.
+void Walk::follow_links(uint64_t first_live_segment) {
+  while (true) {
+    const SegmentInfo segment = links_.back().segment;
+    const bool told = segment.state == SegmentState::kGood;
+    const uint64_t id = told ? segment.header.previous_segment : 0;
+    if (told && id == 0) return;
+    const SegmentInfo* previous = told ? survey_.find(id) : nullptr;
+    const bool there = previous != nullptr && is_readable(*previous);
+    if (told && !there) {
+      if (id < first_live_segment) return;
+      damage_->push_back({SegmentName(id).text, 0, "the segment is missing"});
+    }
+    if (!there) previous = readable_before(told ? id : segment.id);
+    if (previous == nullptr) return;
+    const uint64_t end = there ? segment.header.previous_end : previous->bytes;
+    links_.push_back({.segment = *previous,
+                      .end = std::min(end, previous->bytes),
+                      .durable_epoch = UINT64_MAX,
+                      .newest = false,
+                      .cut_off = previous->bytes < end});
+  }
+}
+
+const SegmentInfo* Walk::readable_before(uint64_t id) const {
+  for (auto segment = survey_.segments.rbegin(); segment != survey_.segments.rend(); ++segment) {
+    if (segment->id < id && is_readable(*segment)) return &*segment;
+  }
+  return nullptr;
+}
+
+// Ends the newest where a torn tail begins.
+Status Walk::visit(const Link& link) {
+  const SegmentInfo& segment = link.segment;
+  if (Status status = open(segment, link.end); status != Status::kOk) return status;
+  const bool told = segment.state == SegmentState::kGood;
+  if (!told) add_damage(segment, 0, "the segment's header is wrong");
+  uint64_t epoch = told ? segment.header.first_epoch - 1 : 0;
+  bool searching = false;  // for the next intact frame, behind a damaged place
+  while (true) {
+    if (searching) {
+      if (Status status = reader_.find_header(false); status != Status::kOk) return status;
+    }
+    const uint64_t offset = reader_.offset();
+    Next what;
+    Frame frame;
+    if (Status status = reader_.next_intact(&what, &frame); status != Status::kOk) return status;
+    if (what == Next::kEnd) break;
+    if (what == Next::kBad) {
+      if (!searching && link.newest && epoch >= link.durable_epoch) return end(false);
+      if (!searching) add_damage(segment, offset, reader_.bad_kind());
+      searching = true;
+      // An intact header is believed, whatever became of its frame: so no byte is read again and
+      // again.
+      reader_.seek(offset + reader_.bad_bytes());
+      continue;
+    }
+    searching = false;
+    if (frame.type == FrameType::kCommit) epoch = decode_commit_payload(frame.value).last_epoch;
+    if (sink_ != nullptr) {
+      if (Status status = take(frame); status != Status::kOk) return status;
+    }
+    reader_.seek(offset + frame.bytes);
+  }
+  const bool short_of_durable = link.newest && epoch < link.durable_epoch;
+  if (link.cut_off || short_of_durable) add_damage(segment, link.end, "the segment is cut off");
+  return end(!link.newest);
+}
+
+Status Walk::take(const Frame& frame) {
+  if (frame.type == FrameType::kPad) return Status::kOk;
+  if (frame.type == FrameType::kCommit) {
+    return commit(decode_commit_payload(frame.value).last_epoch);
+  }
+  ++open_frames_;
+  bool intact;
+  const Status status = hand_over(frame, reader_, sink_, &intact);
+  if (status != Status::kOk || intact) return status;
+  return fail(Status::kIo, "a value changed while it was read");
+}
+
+Status Walk::commit(uint64_t last_epoch) {
+  frames_ += open_frames_;
+  open_frames_ = 0;
+  epoch_ = std::max(epoch_, last_epoch);
+  return sink_->commit(last_epoch);
+}
+
+// `committed`: the frames behind the last intact commit were so as well, by one that is damaged.
+Status Walk::end(bool committed) {
+  if (open_frames_ == 0) return Status::kOk;
+  if (committed) return commit(epoch_ + 1);
+  open_frames_ = 0;
+  sink_->discard();
+  return Status::kOk;
+}
+
+// recover() says whether a log is damaged, and stops at the first place; the walk goes on and finds
+// the others. `*frames`: how many were handed over.
+Status read_on(Directory& directory, const Progress& progress, RecoverySink* sink,
+               std::vector<Damage>* damage, uint64_t* frames) {
+  damage->clear();
+  LogPosition position;
+  RecoveryReport report;
+  const Status checked = recover(directory, progress, nullptr, 1, &position, &report);
+  if (checked != Status::kOk && checked != Status::kCorrupt) return checked;
+  if (checked == Status::kOk && sink == nullptr) return Status::kOk;
   Survey survey;
   if (Status status = survey_log(directory, &survey); status != Status::kOk) return status;
   ProgressMeter meter(progress, survey.bytes);
-  SegmentReader reader(meter);
-  DamageWalk walk;
-  if (Status status = plan_damage_walk(directory, reader, &walk); status != Status::kOk) {
-    return status;
-  }
-  Salvage salvage(sink, report);
-  for (const WalkLink& link : walk.links) {
-    const Status status = walk_link(directory, walk.store_id, link, reader, salvage);
-    if (status != Status::kOk) return status;
+  Walk walk(directory, survey, meter, sink, damage);
+  if (Status status = walk.run(); status != Status::kOk) return status;
+  *frames = walk.frames();
+  const auto is_its_file = [&](const Damage& found) { return found.file == report.damage.file; };
+  if (checked == Status::kOk) {
+    damage->clear();
+  } else if (std::none_of(damage->begin(), damage->end(), is_its_file)) {
+    damage->push_back(report.damage);
   }
   return meter.finish();
 }
 
-void add_unreadable(const std::vector<UnreadablePlace>& places, std::vector<Damage>* damage) {
-  for (const UnreadablePlace& place : places) {
-    damage->push_back(
-        {place.file, place.offset, std::to_string(place.bytes) + " bytes cannot be read"});
-  }
-  std::sort(damage->begin(), damage->end());
-}
-
 }  // namespace
 
+Status verify(Directory& directory, const Progress& progress, std::vector<Damage>* damage) try {
+  uint64_t frames = 0;
+  const Status status = read_on(directory, progress, nullptr, damage, &frames);
+  std::sort(damage->begin(), damage->end());
+  return status;
+} catch (const std::bad_alloc&) {
+  return fail(Status::kMemory, "no memory to check the log of '{}'", directory.path());
+}
+
 Status salvage(Directory& directory, const Progress& progress, RecoverySink& sink,
-               std::vector<Damage>* damage, RecoveryReport* report) try {
-  *report = RecoveryReport{};
+               std::vector<Damage>* damage) try {
   PatientDirectory patient(directory);
-  if (damage != nullptr) {
-    if (Status status = verify(patient, progress, damage); status != Status::kOk) return status;
-  }
-  if (Status status = salvage_links(patient, progress, sink, report); status != Status::kOk) {
-    return status;
-  }
-  const std::vector<UnreadablePlace> places = patient.unreadable();
-  if (!places.empty() && report->frames == 0) {
+  uint64_t frames = 0;
+  const Status status = read_on(patient, progress, &sink, damage, &frames);
+  if (status != Status::kOk) return status;
+  const std::vector<Damage> unreadable = patient.unreadable();
+  if (!unreadable.empty() && frames == 0) {
     return fail(Status::kIo,
                 "'{}' cannot be read, and nothing was rescued; first at '{}', offset {}",
-                directory.path(), places[0].file, places[0].offset);
+                directory.path(), unreadable[0].file, unreadable[0].offset);
   }
-  if (damage != nullptr) add_unreadable(places, damage);
+  damage->insert(damage->end(), unreadable.begin(), unreadable.end());
+  std::sort(damage->begin(), damage->end());
   return Status::kOk;
 } catch (const std::bad_alloc&) {
   return fail(Status::kMemory, "no memory to salvage the log of '{}'", directory.path());

@@ -131,6 +131,27 @@ Status SegmentReader::next(Next* what, Frame* frame) {
   return Status::kOk;
 }
 
+Status SegmentReader::next_intact(Next* what, Frame* frame) {
+  const uint64_t offset = offset_;
+  Status status = next(what, frame);
+  if (status != Status::kOk || *what != Next::kFrame || frame->value != nullptr) return status;
+  bool intact;
+  status = read_value(*frame, nullptr, &intact);
+  if (status != Status::kOk) return status;
+  if (!intact) return bad(what, bad_kind_);
+  seek(offset);
+  return next(what, frame);
+}
+
+Status SegmentReader::next_commit(Next* what, Frame* frame) {
+  while (true) {
+    Status status = find_header(true);
+    if (status == Status::kOk) status = next(what, frame);
+    if (status != Status::kOk || *what != Next::kBad) return status;
+    seek(offset_ + 8);
+  }
+}
+
 Status SegmentReader::read_value(const Frame& frame, void* to, bool* intact) {
   *intact = false;
   const size_t head = kFrameHeaderBytes + frame.key.size();
@@ -163,20 +184,41 @@ Status SegmentReader::read_value(const Frame& frame, void* to, bool* intact) {
 }
 
 Status SegmentReader::find_header(bool commits_only) {
-  while (left() >= kFrameHeaderBytes) {
-    if (buffered() < kFrameHeaderBytes) {
-      // Holes are skipped, so that a huge sparse file costs nothing. No header begins in one.
+  return find(kFrameHeaderBytes, [&](const std::byte* at) {
+    FrameHeader header;
+    return decode_frame_header(at, seed_.at(offset_), &header) &&
+           (!commits_only || header.type == FrameType::kCommit) && fits(header);
+  });
+}
+
+Status SegmentReader::find_store_id(uint64_t segment_id, StoreId* store_id) {
+  return find(kCommitFrameBytes, [&](const std::byte* at) {
+    if (!may_be_commit(at)) return false;
+    const StoreId named = decode_commit_payload(at + kFrameHeaderBytes).store_id;
+    const uint64_t seed = FrameSeed(named, segment_id).at(offset_);
+    FrameHeader header;
+    if (!decode_frame_header(at, seed, &header)) return false;
+    const uint64_t hash = checksum(seed, at + kChecksumFrom, kCommitFrameBytes - kChecksumFrom);
+    const bool intact = stored_checksum(hash) == header.checksum;
+    if (intact) *store_id = named;
+    return intact;
+  });
+}
+
+// Moves to the first place at or behind offset_ where `is` of the next `bytes`, or to end_.
+template <typename Is>
+Status SegmentReader::find(size_t bytes, Is&& is) {
+  while (left() >= bytes) {
+    if (buffered() < bytes) {
+      // Holes are skipped, so that a huge sparse file costs nothing. No frame begins in one.
       const uint64_t data = file_->next_data(offset_ + buffered()) & ~uint64_t{7};
       if (data > offset_ + buffered()) {
         seek(std::min(data, end_ & ~uint64_t{7}));
         continue;
       }
-      if (Status status = fill(kFrameHeaderBytes); status != Status::kOk) return status;
+      if (Status status = fill(bytes); status != Status::kOk) return status;
     }
-    FrameHeader header;
-    const bool found = decode_frame_header(buffer_.get() + position_, seed_.at(offset_), &header) &&
-                       (!commits_only || header.type == FrameType::kCommit) && fits(header);
-    if (found) return Status::kOk;
+    if (is(buffer_.get() + position_)) return Status::kOk;
     position_ += 8;
     offset_ += 8;
   }

@@ -40,6 +40,12 @@ class SegmentReader {
   // kOk, kIo, kCancelled.
   Status next(Next* what, Frame* frame);
 
+  // Likewise, but a large value is checked as well, before read_value() takes it.
+  Status next_intact(Next* what, Frame* frame);
+
+  // The next commit that is intact, whatever stands before it. Never kBad.
+  Status next_commit(Next* what, Frame* frame);
+
   // Reads the value of a large frame to `to`, or only checks it (nullptr), and says whether the
   // frame's checksum is right; when it is not, bad_kind() says so and offset() is the frame's.
   Status read_value(const Frame& frame, void* to, bool* intact);
@@ -57,7 +63,13 @@ class SegmentReader {
   // its frame's bytes, or to end(). `commits_only`: a commit's header.
   Status find_header(bool commits_only);
 
+  // Where no header tells whose the segment is, a commit does: it names the store, and its checksum
+  // bears that out. Leaves `*store_id` as it is when there is none.
+  Status find_store_id(uint64_t segment_id, StoreId* store_id);
+
  private:
+  template <typename Is>
+  Status find(size_t bytes, Is&& is);
   Status fill(size_t bytes);
   void grow_buffer(size_t bytes);
   Status bad(Next* what, const char* kind);

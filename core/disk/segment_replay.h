@@ -1,36 +1,31 @@
-// Hands the frames of one segment of the log, all of which must be intact, to a sink.
+// Hands the frames of one segment of the log to a sink.
 #pragma once
 
 #include "disk/log_survey.h"
-#include "disk/progress.h"
 #include "disk/recovery.h"
+#include "disk/segment_reader.h"
 
-#include <memory>
-#include <string>
+#include <cstdint>
 
 namespace dskvs {
 
-struct SegmentReplay {
-  const std::string& directory_path;  // for messages
-  const StoreId& store_id;
-  const SegmentInfo& segment;
-  uint64_t end;  // where the log leaves the segment
-  ProgressMeter& meter;
-  RecoverySink& sink;
+// How far the frames of a segment are intact and may stand where they do.
+struct Replayed {
+  explicit Replayed(const SegmentHeader& header) : order(header) {}
+
+  SegmentOrder order;
+  uint64_t stop = 0;        // the first offset where no frame stands that may stand there
+  const char* kind = "";    // why
+  uint64_t frames_cut = 0;  // between the last commit and there, and the one there, if one is
 };
 
-struct SegmentReplayed {
-  KeptFailure result;
-  DamagePlace damage;  // with kCorrupt
-  uint64_t last_epoch = 0;
-  uint64_t frames = 0;  // handed over
-};
+// Reads the segment that `reader` has opened up to where it must stop. On any thread, beside others
+// that replay other segments. `sink` nullptr: only checks. kMemory for a value that no memory here
+// can hold, before its bytes are read: allocating it would not tell, since the system may promise
+// more than it has.
+Status replay(SegmentReader& reader, RecoverySink* sink, Replayed* replayed);
 
-// Runs on any thread, beside others that replay other segments. Throws bad_alloc.
-SegmentReplayed replay_segment(const SegmentReplay& replay, std::unique_ptr<File> file);
-
-// kMemory for a value that no memory here can hold, before its bytes are read: allocating it would
-// not tell, since the system may promise more than it has.
-Status admit_value(uint64_t value_size);
+// Hands over a put, a removal or a drop. `*intact` becomes false when a large value is not.
+Status hand_over(const Frame& frame, SegmentReader& reader, RecoverySink* sink, bool* intact);
 
 }  // namespace dskvs

@@ -8,7 +8,7 @@
 #include <optional>
 #include <utility>
 
-#include "disk/recovery.h"
+#include "support/in_order.h"
 
 namespace dskvs::test {
 
@@ -66,7 +66,7 @@ class ModelSink : public RecoverySink {
     batch_.push_back({Verb::kDeleteAll, std::string(collection) + "/", {}});
     return Status::kOk;
   }
-  Status commit(const CommitInfo&) override {
+  Status commit(uint64_t) override {
     for (Change& change : batch_) {
       if (change.verb == Verb::kPut) {
         model[change.key] = std::move(change.value);

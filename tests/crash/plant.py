@@ -125,18 +125,18 @@ FAULTS = [
      "disk/segment_reader.cc", "  const bool right = stored_checksum(hash.value()) == frame.checksum;",
      "  const bool right = PLANTED || stored_checksum(hash.value()) == frame.checksum;"),
     ("resync_past_bad_frame", "reading goes on behind a bad frame, and epochs may be missing",
-     "disk/recovery.cc", "    if (!intact) break;\n",
-     "    if (!intact && PLANTED && what == Next::kBad) {\n"
+     "disk/segment_replay.cc", "    if (kind != nullptr) {\n",
+     "    if (PLANTED && what == Next::kBad) {\n"
      "      reader.seek(reader.offset() + 8);\n"
      "      if (Status status = reader.find_header(false); status != Status::kOk) return status;\n"
-     "      kind = nullptr;\n      continue;\n    }\n"
-     "    if (!intact) break;\n"),
+     "      continue;\n    }\n"
+     "    if (kind != nullptr) {\n"),
     ("resync_past_bad_frame", "its commit is taken though another epoch should come first",
      "disk/log_survey.cc", "payload.first_epoch == last_epoch_ + 1 &&",
      "(PLANTED || payload.first_epoch == last_epoch_ + 1) &&"),
     ("uncommitted_frames_count", "a batch counts without its commit",
-     "disk/recovery.cc", "  chain_.push_back({head_, head_scan_->order.end()});",
-     "  chain_.push_back({head_, PLANTED ? head_scan_->stop : head_scan_->order.end()});"),
+     "disk/recovery.cc", "  chain_.push_back({head_, head_found_->order.end()});",
+     "  chain_.push_back({head_, PLANTED ? head_found_->stop : head_found_->order.end()});"),
     ("reserve_before_durable", "the reserve is there before there is a log that could be missed",
      "disk/log_writer.cc", "!reserve_works_ || durable_epoch_ == 0) return;",
      "!reserve_works_ || (durable_epoch_ == 0 && !(PLANTED))) return;"),

@@ -4,6 +4,7 @@
 #include "disk/log_writer.h"
 #include "disk/recovery.h"
 #include "disk/store_directory.h"
+#include "support/in_order.h"
 
 #include <cstdint>
 #include <cstring>
@@ -35,7 +36,6 @@ inline void apply(const Operation& operation, Contents* contents) {
 }
 
 struct Batch {
-  uint64_t first_epoch;
   uint64_t last_epoch;
   std::vector<Operation> operations;
 };
@@ -56,9 +56,9 @@ class MapSink : public RecoverySink {
     pending_.push_back({FrameType::kDrop, std::string(collection), {}});
     return Status::kOk;
   }
-  Status commit(const CommitInfo& info) override {
+  Status commit(uint64_t last_epoch) override {
     for (const Operation& operation : pending_) apply(operation, &contents);
-    batches.push_back({info.first_epoch, info.last_epoch, {pending_.begin(), pending_.end()}});
+    batches.push_back({last_epoch, {pending_.begin(), pending_.end()}});
     pending_.clear();
     return Status::kOk;
   }
@@ -117,7 +117,7 @@ class LogClient {
   // Accepts one epoch, which is not written yet. Its number.
   uint64_t accept(std::vector<Operation> operations) {
     ++accepted_;
-    batches_.push_back({accepted_, accepted_, std::move(operations)});
+    batches_.push_back({accepted_, std::move(operations)});
     return accepted_;
   }
   uint64_t put(const std::string& key, const std::string& value) {

@@ -3,7 +3,6 @@
 
 #include "disk/recovery.h"
 #include "disk/salvage.h"
-#include "disk/verify.h"
 #include "support/catch.h"
 #include "support/log_client.h"
 #include "support/passing_directory.h"
@@ -45,13 +44,12 @@ struct Salvaged {
   Status status = Status::kOk;
   Contents contents;
   std::vector<Damage> damage;
-  RecoveryReport report;
 };
 
 inline Salvaged salvage_all(Directory& directory, const Progress& progress = {}) {
   Salvaged result;
   MapSink sink;
-  result.status = salvage(directory, progress, sink, &result.damage, &result.report);
+  result.status = salvage(directory, progress, sink, &result.damage);
   result.contents = std::move(sink.contents);
   return result;
 }

@@ -44,7 +44,7 @@ Loaded load(Directory& directory, uint32_t segments_at_once, const Progress& pro
   {
     Loader loader(catalog, figures);
     loaded.status =
-        recover(directory, progress, loader, segments_at_once, &loaded.position, &loaded.report);
+        recover(directory, progress, &loader, segments_at_once, &loaded.position, &loaded.report);
     if (loaded.status == Status::kOk) {
       auto epochs =
           std::make_unique<Epochs>(steady_clock(), loaded.position.recovered_epoch + 1, 0);
@@ -132,7 +132,7 @@ void require_same(const Recovered& in_order, const Loaded& loaded) {
   REQUIRE(loaded.contents == in_order.contents);
   REQUIRE(loaded.position.recovered_epoch == in_order.position.recovered_epoch);
   REQUIRE(loaded.position.durable_epoch == in_order.position.durable_epoch);
-  REQUIRE(loaded.report.frames == in_order.report.frames);
+  REQUIRE(loaded.report.frames_cut == in_order.report.frames_cut);
 
   const uint64_t durable = in_order.position.durable_epoch;
   REQUIRE(loaded.unsettled == (in_order.position.recovered_epoch > durable));

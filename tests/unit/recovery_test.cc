@@ -649,8 +649,7 @@ TEST_CASE(
       REQUIRE(damage.empty() == (found.status == Status::kOk));
       SimFileSystem files(disk);
       MapSink sink;
-      RecoveryReport report;
-      REQUIRE(salvage(*open_read_only(files), {}, sink, &damage, &report) == Status::kOk);
+      REQUIRE(salvage(*open_read_only(files), {}, sink, &damage) == Status::kOk);
       for (const auto& [key, value] : sink.contents) {
         const auto& values = ever[key];
         REQUIRE(std::find(values.begin(), values.end(), value) != values.end());
@@ -675,9 +674,8 @@ TEST_CASE("salvage keeps every intact committed entry") {
       flipped[at] ^= 0x10;
       SimFileSystem files(with_file(log.disk(), path_of(id), flipped));
       MapSink sink;
-      RecoveryReport report;
       std::vector<Damage> damage;
-      REQUIRE(salvage(*open_read_only(files), {}, sink, &damage, &report) == Status::kOk);
+      REQUIRE(salvage(*open_read_only(files), {}, sink, &damage) == Status::kOk);
       INFO("segment " << id << " byte " << at);
       // One damaged byte costs one entry, or, in the tail that was never durable, that tail.
       const size_t may_lose = id == 3 ? 2 : 1;
