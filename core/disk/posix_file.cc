@@ -47,15 +47,20 @@ Status status_of(int error) {
   }
 }
 
-template <typename... Args>
-Status fail_errno(Status status, int error, fmt::format_string<Args...> format,
-                  Args&&... args) noexcept {
+Status fail_errno(Status status, int error, const char* what, std::string_view path,
+                  const char* name = "") noexcept {
   char reason[128];
-  const char* text = strerror_r(error, reason, sizeof reason);
-  char what[kErrorTextSizeMax];
-  const auto end = fmt::format_to_n(what, sizeof what, format, std::forward<Args>(args)...);
-  const size_t size = std::min(end.size, sizeof what);
-  return fail(status, "{}: {}", std::string_view(what, size), text);
+  return fail(status, "{} '{}{}{}': {}", what, path, *name == '\0' ? "" : "/", name,
+              strerror_r(error, reason, sizeof reason));
+}
+
+// Makes a call to the system, and makes it again when a signal came.
+template <typename Call>
+auto retried(Call&& call) {
+  while (true) {
+    const auto result = call();
+    if (result >= 0 || errno != EINTR) return result;
+  }
 }
 
 class Descriptor {
@@ -84,10 +89,8 @@ class Descriptor {
 // openat(2), but for EINTR and the host's own descriptors. errno tells about a failure; `undo`:
 // what was created is then gone again.
 Descriptor open_at(int directory, const char* name, int flags, mode_t mode = 0, bool undo = false) {
-  int fd;
-  do {
-    fd = ::openat(directory, name, flags | O_CLOEXEC | O_NOCTTY, mode);
-  } while (fd < 0 && errno == EINTR);
+  const int fd =
+      retried([&] { return ::openat(directory, name, flags | O_CLOEXEC | O_NOCTTY, mode); });
   if (fd < 0 || fd >= kFirstDescriptor) return Descriptor(fd);
   const Descriptor low(fd);
   const int high = ::fcntl(fd, F_DUPFD_CLOEXEC, kFirstDescriptor);
@@ -95,14 +98,6 @@ Descriptor open_at(int directory, const char* name, int flags, mode_t mode = 0, 
   Descriptor result(high);
   if (high < 0 && undo) ::unlinkat(directory, name, 0);
   errno = error;
-  return result;
-}
-
-int sync_descriptor(int fd, int (*sync)(int)) {
-  int result;
-  do {
-    result = sync(fd);
-  } while (result != 0 && errno == EINTR);
   return result;
 }
 
@@ -115,14 +110,13 @@ class PosixFile final : public File {
   Status read(uint64_t offset, void* buffer, size_t size, size_t* got) override {
     *got = 0;
     while (*got < size) {
-      const ssize_t n = ::pread(fd_.get(), static_cast<char*>(buffer) + *got, size - *got,
-                                static_cast<off_t>(offset + *got));
+      const ssize_t n = retried([&] {
+        return ::pread(fd_.get(), static_cast<char*>(buffer) + *got, size - *got,
+                       static_cast<off_t>(offset + *got));
+      });
+      if (n < 0) return failed("cannot read");
       if (n == 0) break;
-      if (n > 0) {
-        *got += static_cast<size_t>(n);
-      } else if (errno != EINTR) {
-        return failed("cannot read");
-      }
+      *got += static_cast<size_t>(n);
     }
     return Status::kOk;
   }
@@ -143,7 +137,8 @@ class PosixFile final : public File {
   }
 
   Status sync() override {
-    return sync_descriptor(fd_.get(), ::fdatasync) == 0 ? Status::kOk : failed("cannot sync");
+    const int result = retried([&] { return ::fdatasync(fd_.get()); });
+    return result == 0 ? Status::kOk : failed("cannot sync");
   }
 
   void start_writeback(uint64_t offset, uint64_t size) override {
@@ -165,10 +160,8 @@ class PosixFile final : public File {
   }
 
   Status allocate(uint64_t size) override {
-    int result;
-    do {
-      result = ::fallocate(fd_.get(), 0, 0, static_cast<off_t>(size));
-    } while (result != 0 && errno == EINTR);
+    const int result =
+        retried([&] { return ::fallocate(fd_.get(), 0, 0, static_cast<off_t>(size)); });
     return result == 0 ? Status::kOk : failed("cannot set room aside for");
   }
 
@@ -185,19 +178,17 @@ class PosixFile final : public File {
   }
 
  private:
-  Status failed(const char* what) const {
-    const int error = errno;
-    return fail_errno(status_of(error), error, "{} '{}'", what, path_);
-  }
+  Status failed(const char* what) const { return fail_errno(status_of(errno), errno, what, path_); }
 
   // Writes all, whatever is done of it at a time, and moves the offset on. Uses the vectors up.
   Status write_vectors(uint64_t* offset, std::span<iovec> vectors) {
     while (true) {
       while (!vectors.empty() && vectors.front().iov_len == 0) vectors = vectors.subspan(1);
       if (vectors.empty()) return Status::kOk;
-      const ssize_t n = ::pwritev(fd_.get(), vectors.data(), static_cast<int>(vectors.size()),
-                                  static_cast<off_t>(*offset));
-      if (n < 0 && errno == EINTR) continue;
+      const ssize_t n = retried([&] {
+        return ::pwritev(fd_.get(), vectors.data(), static_cast<int>(vectors.size()),
+                         static_cast<off_t>(*offset));
+      });
       if (n < 0) return failed("cannot write to");
       if (n == 0) return fail(Status::kIo, "cannot write to '{}': nothing was written", path_);
       *offset += static_cast<uint64_t>(n);
@@ -269,16 +260,14 @@ class PosixDirectory final : public Directory {
     entries->clear();
     // A stream of its own: the position of fd_ would be shared by all callers.
     Descriptor fd = open_at(fd_.get(), ".", O_RDONLY | O_DIRECTORY);
-    if (!fd) return failed("cannot open", errno, nullptr);
+    if (!fd) return failed("cannot open");
     const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(fd.get()), ::closedir);
-    if (stream == nullptr) return failed("cannot list", errno, nullptr);
+    if (stream == nullptr) return failed("cannot list");
     fd.release();
     while (true) {
       errno = 0;
       const dirent* entry = ::readdir(stream.get());  // NOLINT(concurrency-mt-unsafe): our stream
-      if (entry == nullptr) {
-        return errno == 0 ? Status::kOk : failed("cannot list", errno, nullptr);
-      }
+      if (entry == nullptr) return errno == 0 ? Status::kOk : failed("cannot list");
       const std::string_view name = entry->d_name;
       if (name != "." && name != "..") entries->push_back({std::string(name), is_regular(*entry)});
     }
@@ -294,14 +283,14 @@ class PosixDirectory final : public Directory {
     Descriptor fd = open_at(
         fd_.get(), name, (create ? O_RDWR | O_CREAT | O_EXCL : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK,
         kFileMode, create);
-    if (!fd) return open_failed(create, errno, name);
+    if (!fd) return open_failed(create, name);
     struct stat info;
-    if (::fstat(fd.get(), &info) != 0) return failed("cannot stat", errno, name);
+    if (::fstat(fd.get(), &info) != 0) return failed("cannot stat", name);
     if (!S_ISREG(info.st_mode)) return no_regular_file(name);
     if (create && ::fchmod(fd.get(), kFileMode) != 0) {
-      const int error = errno;
+      const Status status = failed("cannot set the mode of", name);
       ::unlinkat(fd_.get(), name, 0);
-      return failed("cannot set the mode of", error, name);
+      return status;
     }
     opened->open(std::move(fd));
     *file = std::move(opened);
@@ -311,10 +300,8 @@ class PosixDirectory final : public Directory {
   }
 
   Status unlink(const char* name) override {
-    if (::unlinkat(fd_.get(), name, 0) == 0) return Status::kOk;
-    const int error = errno;
-    if (error != ENOENT) return failed("cannot remove", error, name);
-    return fail_errno(Status::kNotFound, error, "cannot remove '{}/{}'", path_, name);
+    const int result = ::unlinkat(fd_.get(), name, 0);
+    return result == 0 ? Status::kOk : failed_or_gone("cannot remove", name);
   }
 
   void cut(const char* name, uint64_t size) override {
@@ -327,20 +314,17 @@ class PosixDirectory final : public Directory {
   }
 
   Status sync() override {
-    if (sync_descriptor(fd_.get(), ::fsync) == 0) return Status::kOk;
-    return failed("cannot sync", errno, nullptr);
+    const int result = retried([&] { return ::fsync(fd_.get()); });
+    return result == 0 ? Status::kOk : failed("cannot sync");
   }
 
   Status lock(const char* name) override {
     for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
       Descriptor fd;
       if (Status status = open_lock(name, &fd); status != Status::kOk) return status;
-      int result;
-      do {
-        result = ::flock(fd.get(), LOCK_EX | LOCK_NB);
-      } while (result != 0 && errno == EINTR);
+      const int result = retried([&] { return ::flock(fd.get(), LOCK_EX | LOCK_NB); });
       if (result != 0 && errno == EWOULDBLOCK) return locked_by_other(fd.get());
-      if (result != 0) return failed("cannot lock", errno, name);
+      if (result != 0) return failed("cannot lock", name);
       // Between opening and locking the file may have been replaced: a lock on a file that nobody
       // can open any more keeps nobody out.
       if (!still_named(fd.get(), name)) continue;
@@ -359,20 +343,23 @@ class PosixDirectory final : public Directory {
   const std::string& path() const override { return path_; }
 
  private:
-  Status failed(const char* what, int error, const char* name) const {
-    return fail_errno(status_of(error), error, "{} '{}{}{}'", what, path_,
-                      name == nullptr ? "" : "/", name == nullptr ? "" : name);
+  Status failed(const char* what, const char* name = "") const {
+    return fail_errno(status_of(errno), errno, what, path_, name);
+  }
+
+  Status failed_or_gone(const char* what, const char* name) const {
+    if (errno != ENOENT) return failed(what, name);
+    return fail_errno(Status::kNotFound, errno, what, path_, name);
   }
 
   Status no_regular_file(const char* name) const {
     return fail(Status::kCorrupt, "'{}/{}' is no regular file", path_, name);
   }
 
-  Status open_failed(bool create, int error, const char* name) const {
-    if (create) return failed("cannot create", error, name);
-    if (error == ELOOP || error == ENXIO) return no_regular_file(name);
-    if (error != ENOENT) return failed("cannot open", error, name);
-    return fail_errno(Status::kNotFound, error, "cannot open '{}/{}'", path_, name);
+  Status open_failed(bool create, const char* name) const {
+    if (create) return failed("cannot create", name);
+    if (errno == ELOOP || errno == ENXIO) return no_regular_file(name);
+    return failed_or_gone("cannot open", name);
   }
 
   bool is_regular(const dirent& entry) const {
@@ -387,15 +374,13 @@ class PosixDirectory final : public Directory {
     // The lock's file may be writable where the directory is not.
     const bool writable = ::faccessat(fd_.get(), ".", W_OK | X_OK, AT_EACCESS) == 0;
     if (writable) *fd = open_at(fd_.get(), name, kFlags | O_CREAT | O_EXCL, kFileMode);
-    if (*fd && ::fchmod(fd->get(), kFileMode) != 0) {
-      return failed("cannot set the mode of", errno, name);
-    }
+    if (*fd && ::fchmod(fd->get(), kFileMode) != 0) return failed("cannot set the mode of", name);
     if (!*fd && errno == EEXIST) *fd = open_at(fd_.get(), name, kFlags);
     if (!*fd && errno == ENOENT) return Status::kOk;  // unlinked in between; the caller sees it
     if (!*fd && (errno == EACCES || errno == EPERM || errno == EROFS)) {
-      return fail_errno(Status::kPath, errno, "cannot write in '{}'", path_);
+      return fail_errno(Status::kPath, errno, "cannot write in", path_);
     }
-    if (!*fd && errno != ELOOP) return failed("cannot open", errno, name);
+    if (!*fd && errno != ELOOP) return failed("cannot open", name);
     struct stat info;
     const bool regular = *fd && ::fstat(fd->get(), &info) == 0 && S_ISREG(info.st_mode);
     return regular ? Status::kOk : fail(Status::kPath, "'{}/{}' is no regular file", path_, name);
@@ -461,8 +446,9 @@ class PosixFileSystem final : public FileSystem {
       if (Status status = create(path, &created); status != Status::kOk) return status;
     }
     Descriptor fd = open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
-    if (!fd) return cannot_open(path, errno);
-    if (created && ::fchmod(fd.get(), kDirectoryMode) != 0) return cannot_open(path, errno);
+    if (!fd) return failed("cannot open directory", path);
+    if (created && ::fchmod(fd.get(), kDirectoryMode) != 0)
+      return failed("cannot open directory", path);
     *directory = std::make_unique<PosixDirectory>(std::move(fd), path);
     return Status::kOk;
   } catch (const std::bad_alloc&) {
@@ -470,48 +456,45 @@ class PosixFileSystem final : public FileSystem {
   }
 
  private:
-  static Status cannot_open(const char* path, int error) {
-    const bool lack = error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO;
-    return fail_errno(lack ? status_of(error) : Status::kPath, error, "cannot open directory '{}'",
-                      path);
+  // What does not lie in the path itself is told apart.
+  static Status failed(const char* what, const char* path) {
+    constexpr int kOther[] = {EMFILE, ENFILE, ENOMEM, EIO, ENOSPC, EDQUOT};
+    const bool other = std::find(std::begin(kOther), std::end(kOther), errno) != std::end(kOther);
+    return fail_errno(other ? status_of(errno) : Status::kPath, errno, what, path);
   }
 
   // Two stores must not share a tree: nobody else would notice.
   static Status refuse_inside_store(const char* path, const char* marker) {
-    const CString itself = canonical(path);
-    const CString parent =
-        itself == nullptr ? canonical(parent_of(path).c_str()) : CString{nullptr, std::free};
-    if (itself == nullptr && parent == nullptr) return cannot_open(path, errno);
-    if (itself != nullptr && std::string_view(itself.get()) == "/") return Status::kOk;
-    std::string_view outer = itself == nullptr ? parent.get() : itself.get();
-    if (itself != nullptr) outer = outer.substr(0, outer.rfind('/'));
-    while (true) {
-      struct stat info;
-      const std::string file = std::string(outer == "/" ? "" : outer) + "/" + marker;
-      if (::lstat(file.c_str(), &info) == 0 && S_ISREG(info.st_mode)) {
-        return fail(Status::kPath, "'{}' lies inside the store '{}'", path, outer);
-      }
-      const size_t slash = outer.rfind('/');
-      if (slash == std::string_view::npos) return Status::kOk;
-      outer = outer.substr(0, slash);
+    std::string outer;
+    if (const CString itself = canonical(path)) {
+      outer = itself.get();
+    } else if (const CString parent = canonical(parent_of(path).c_str())) {
+      outer = std::string(parent.get()) + "/";
+    } else {
+      return failed("cannot open directory", path);
     }
+    if (outer == "/") return Status::kOk;
+    for (size_t slash; (slash = outer.rfind('/')) != std::string::npos;) {
+      outer.resize(slash);
+      struct stat info;
+      if (::lstat((outer + "/" + marker).c_str(), &info) == 0 && S_ISREG(info.st_mode)) {
+        return fail(Status::kPath, "'{}' lies inside the store '{}'", path,
+                    outer.empty() ? "/" : outer);
+      }
+    }
+    return Status::kOk;
   }
 
   // The new directory must survive a power loss as well, which is its parent's business.
   static Status create(const char* path, bool* created) {
     if (::mkdir(path, kDirectoryMode) != 0) {
-      const int error = errno;
-      if (error == EEXIST) return Status::kOk;
-      const bool lack = error == ENOSPC || error == EDQUOT || error == ENOMEM || error == EIO;
-      return fail_errno(lack ? status_of(error) : Status::kPath, error,
-                        "cannot create directory '{}'", path);
+      return errno == EEXIST ? Status::kOk : failed("cannot create directory", path);
     }
     *created = true;
     const std::string parent = parent_of(path);
     const Descriptor fd = open_at(AT_FDCWD, parent.c_str(), O_RDONLY | O_DIRECTORY);
-    if (fd && sync_descriptor(fd.get(), ::fsync) == 0) return Status::kOk;
-    const int error = errno;
-    return fail_errno(status_of(error), error, "cannot sync directory '{}'", parent);
+    if (fd && retried([&] { return ::fsync(fd.get()); }) == 0) return Status::kOk;
+    return fail_errno(status_of(errno), errno, "cannot sync directory", parent);
   }
 };
 
