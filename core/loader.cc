@@ -71,9 +71,8 @@ Status Loader::Segment::add_change(std::string_view text, uint64_t value_size, b
                                    Entry** entry) {
   const size_t slash = text.find('/');  // there is one, or the frame would not have been read
   const std::string_view member = text.substr(slash + 1);
-  Collection* collection;
-  Status status = loader_.collection_of(text.substr(0, slash), &collection);
-  if (status != Status::kOk) return status;
+  Collection* collection = loader_.collection_of(text.substr(0, slash));
+  if (collection == nullptr) return no_memory();
   reserve_change();
   *entry = Entry::make(member, value_size);
   if (*entry == nullptr) {
@@ -89,23 +88,11 @@ void Loader::Segment::reserve_change() {
     pending_.reserve(std::max<size_t>(64, 2 * pending_.size()));
 }
 
-// A collection may stay empty in the end; finish() takes it out again.
-Status Loader::collection_of(std::string_view name, Collection** collection) {
-  if (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) return no_memory();
-  uint64_t hash = KeyHash{}(name);
+// It may stay empty in the end; finish() takes it out again.
+Collection* Loader::collection_of(std::string_view name) {
+  if (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) return nullptr;
   ReadSection section;
-  *collection = catalog_.find(hash, name);
-  if (*collection != nullptr) return Status::kOk;
-  Collection* made = Collection::make(name, figures_);
-  Status status = Status::kMemory;
-  if (made != nullptr) {
-    status = catalog_.update(hash, name, true, [&](Collection* current, Collection** next) {
-      *next = *collection = current != nullptr ? current : made;
-      return Status::kOk;
-    });
-    if (*collection != made) Collection::free(made);
-  }
-  return status == Status::kOk ? status : no_memory();
+  return find_or_make(catalog_, figures_, name, KeyHash{}(name));
 }
 
 // ---- Segments, in their order.
@@ -241,6 +228,20 @@ Status Loader::add_removal(const Change& change, Epochs& epochs, Unsettled* unse
   record.word.store(reinterpret_cast<uintptr_t>(change.entry) | DirtyRecord::kTombstone,
                     std::memory_order_relaxed);
   return Status::kOk;
+}
+
+Collection* find_or_make(Catalog& catalog, TableFigures& figures, std::string_view name,
+                         uint64_t hash) noexcept {
+  Collection* found = catalog.find(hash, name);
+  if (found != nullptr) return found;
+  Collection* made = Collection::make(name, figures);
+  if (made == nullptr) return nullptr;
+  (void)catalog.update(hash, name, true, [&](Collection* current, Collection** next) {
+    *next = found = current != nullptr ? current : made;
+    return Status::kOk;
+  });
+  if (found != made) Collection::free(made);
+  return found;
 }
 
 void clear_catalog(Catalog& catalog) noexcept {

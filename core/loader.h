@@ -64,7 +64,7 @@ class Loader final : public SegmentedSink {
     std::deque<Batch> batches_;
   };
 
-  Status collection_of(std::string_view name, Collection** collection);
+  Collection* collection_of(std::string_view name);
   Status apply(Batch& batch, uint32_t home);
   Status apply(const Change& change, uint32_t home);
   void apply_drop(std::string_view name);
@@ -79,6 +79,10 @@ class Loader final : public SegmentedSink {
   std::deque<Batch> undurable_;   // that have, by reference; oldest first
   Totals totals_;
 };
+
+// nullptr: no memory. REQUIRES: a ReadSection, or nobody removes collections; prepare_to_retire().
+Collection* find_or_make(Catalog& catalog, TableFigures& figures, std::string_view name,
+                         uint64_t hash) noexcept;
 
 // Frees all entries and collections. Nobody else may be in the catalog.
 void clear_catalog(Catalog& catalog) noexcept;

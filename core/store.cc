@@ -14,9 +14,6 @@
 namespace dskvs {
 namespace {
 
-// A writer beside us replaces segments at most about as often as one can be read.
-constexpr int kReadOnlyAttemptsMax = 1000;
-
 constexpr uint64_t kDirtyBytesStepMax = uint64_t{64} << 10;
 
 uint64_t dirty_bytes_step(const Options& options) noexcept {
@@ -72,33 +69,28 @@ Status Store::open(const char* path, const Options& options, const Environment& 
 }
 
 Status Store::load() {
-  for (int attempt = 1;; attempt++) {
-    Loader loader(catalog_, collection_figures_);
-    LogPosition position;
-    Status status = recover(*directory_, options_.progress, &loader, segments_at_once(environment_),
-                            &position, &report_);
-    if (status == Status::kNotFound && attempt < kReadOnlyAttemptsMax) {
-      clear_catalog(catalog_);
-      continue;
-    }
-    if (status == Status::kNotFound) {
-      return fail(Status::kIo, "'{}' changes faster than it can be read", directory_->path());
-    }
-    if (status != Status::kOk) return status;
-    if (position.store_id == StoreId{}) {
-      environment_.random(position.store_id.data(), position.store_id.size());
-    }
-    epochs_.emplace(environment_.clock, position.recovered_epoch + 1, dirty_bytes_step(options_));
-    Unsettled unsettled;
-    status = loader.finish(*epochs_, &unsettled);
-    charged_bytes_.store(epochs_->totals().entry_bytes);
-    bool start = unsettled.any;
-    persister_.emplace(environment_, options_, *directory_, std::move(position), catalog_, *epochs_,
-                       unsettled);
-    if (status != Status::kOk) return status;
-    if (options_.read_only) return Status::kOk;
-    return start ? persister_->start() : Status::kOk;
+  std::optional<Loader> loader;
+  LogPosition position;
+  Status status = read_beside_writer(*directory_, [&] {
+    loader.reset();
+    clear_catalog(catalog_);
+    loader.emplace(catalog_, collection_figures_);
+    return recover(*directory_, options_.progress, &*loader, segments_at_once(environment_),
+                   &position, &report_);
+  });
+  if (status != Status::kOk) return status;
+  if (position.store_id == StoreId{}) {
+    environment_.random(position.store_id.data(), position.store_id.size());
   }
+  epochs_.emplace(environment_.clock, position.recovered_epoch + 1, dirty_bytes_step(options_));
+  Unsettled unsettled;
+  status = loader->finish(*epochs_, &unsettled);
+  charged_bytes_.store(epochs_->totals().entry_bytes);
+  bool start = unsettled.any;
+  persister_.emplace(environment_, options_, *directory_, std::move(position), catalog_, *epochs_,
+                     unsettled);
+  if (status != Status::kOk) return status;
+  return start && !options_.read_only ? persister_->start() : Status::kOk;
 }
 
 // ---- One key.
@@ -125,8 +117,8 @@ Status Store::put(const HashedKey& key, Entry* entry, Condition condition) noexc
     Collection* collection = catalog_.find(key.collection_hash, key.collection);
     if (collection == nullptr) {
       if (condition && *condition != nullptr) return Status::kConflict;
-      status = collection_for_put(key, &collection);
-      if (status != Status::kOk) return status;
+      collection = find_or_make(catalog_, collection_figures_, key.collection, key.collection_hash);
+      if (collection == nullptr) return fail(Status::kMemory, "no memory for a new collection");
     }
     bool first = false;
     status = collection->members().update(
@@ -171,22 +163,6 @@ Status Store::remove(const HashedKey& key, Condition condition) noexcept {
     if (status != Status::kClosed) return status;
     sched_yield();
   }
-}
-
-Status Store::collection_for_put(const HashedKey& key, Collection** collection) noexcept {
-  Collection* made = Collection::make(key.collection, collection_figures_);
-  Status status = Status::kMemory;
-  if (made != nullptr) {
-    status = catalog_.update(key.collection_hash, key.collection, true,
-                             [&](Collection* current, Collection** next) {
-                               *collection = current != nullptr ? current : made;
-                               *next = *collection;
-                               return Status::kOk;
-                             });
-    if (status != Status::kOk || *collection != made) Collection::free(made);
-  }
-  if (status == Status::kOk) return status;
-  return fail(Status::kMemory, "no memory for a new collection");
 }
 
 uint64_t Store::table_bytes() const noexcept {

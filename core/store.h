@@ -104,7 +104,6 @@ class Store {
   [[nodiscard]] uint64_t patience_ms(uint64_t timeout_ms) const noexcept {
     return options_.read_only ? 0 : timeout_ms;
   }
-  Status collection_for_put(const HashedKey& key, Collection** collection) noexcept;
   uint64_t table_bytes() const noexcept;
   Status charge(const Entry* entry, const Entry* old) noexcept;
   void wake_if(bool first) noexcept {

@@ -9,28 +9,8 @@
 namespace dskvs {
 namespace {
 
-constexpr uint64_t kSegmentBytes = uint64_t{256} << 20;  // from here on an epoch ends
-constexpr int kAttemptsMax = 1000;                       // beside a live writer
-
-// An epoch for each segment, so that none grows without bound.
-Status write_entries(Catalog& catalog, LogWriter& log) {
-  uint64_t epoch = 1;
-  Status status = log.begin(epoch);
-  if (status != Status::kOk) return status;
-  Sweep sweep;
-  for (sweep.begin(); sweep.active();) {
-    status = sweep.advance(catalog, [&](Collection& collection, Entry* entry) {
-      return log.put(collection.key(), entry->key(), entry->value(), entry->value_size());
-    });
-    if (status != Status::kOk) return status;
-    if (!log.segment_full()) continue;
-    status = log.commit(0);
-    if (status == Status::kOk) status = log.begin(++epoch);
-    if (status != Status::kOk) return status;
-  }
-  status = log.commit(0);
-  return status == Status::kOk ? log.close() : status;
-}
+// From here on an epoch ends, so that no segment grows without bound.
+constexpr uint64_t kSegmentBytes = uint64_t{256} << 20;
 
 Status add_damage(const std::vector<Damage>& found, std::vector<Entry*>* damage) {
   if (damage == nullptr) return Status::kOk;
@@ -59,20 +39,22 @@ Status write_copy(Catalog& catalog, Directory& target, const Environment& enviro
   LogPosition position;
   environment.random(position.store_id.data(), position.store_id.size());
   LogWriter log(target, position, kSegmentBytes);
-  return write_entries(catalog, log);
-}
-
-NewStore::~NewStore() {
-  if (directory_ == nullptr) return;
-  const KeptErrorText kept;  // of what went wrong before
-  std::vector<DirectoryEntry> entries;
-  (void)directory_->list(&entries);
-  for (const DirectoryEntry& entry : entries) {
-    uint64_t id;
-    bool ours = parse_segment_name(entry.name, &id) || entry.name == kReserveName;
-    if (ours) (void)directory_->unlink(entry.name.c_str());
+  uint64_t epoch = 1;
+  Status status = log.begin(epoch);
+  if (status != Status::kOk) return status;
+  Sweep sweep;
+  for (sweep.begin(); sweep.active();) {
+    status = sweep.advance(catalog, [&](Collection& collection, Entry* entry) {
+      return log.put(collection.key(), entry->key(), entry->value(), entry->value_size());
+    });
+    if (status == Status::kOk && log.segment_full()) {
+      status = log.commit(0);
+      if (status == Status::kOk) status = log.begin(++epoch);
+    }
+    if (status != Status::kOk) return status;
   }
-  (void)directory_->unlink(kLockName);
+  status = log.commit(0);
+  return status == Status::kOk ? log.close() : status;
 }
 
 Status verify_store(const char* path, const Options& options, const Environment& environment,
@@ -81,14 +63,8 @@ Status verify_store(const char* path, const Options& options, const Environment&
   Status status = open_store_directory(environment.files, path, Presence::kMustExist, &directory);
   if (status != Status::kOk) return status;
   std::vector<Damage> found;
-  status = Status::kNotFound;
-  for (int attempt = 0; status == Status::kNotFound && attempt < kAttemptsMax; attempt++) {
-    found.clear();
-    status = verify(*directory, options.progress, &found);
-  }
-  if (status == Status::kNotFound) {
-    return fail(Status::kIo, "'{}' changes faster than it can be read", directory->path());
-  }
+  status =
+      read_beside_writer(*directory, [&] { return verify(*directory, options.progress, &found); });
   if (status != Status::kOk) return status;
   status = add_damage(found, damage);
   if (status != Status::kOk || found.empty()) return status;

@@ -28,48 +28,33 @@ Status copy_bytes(File& from, File& to, uint64_t end, std::byte* buffer, Progres
 }
 
 Status copy_segment(Directory& from, Directory& to, const SegmentFile& segment, std::byte* buffer,
-                    ProgressMeter& meter, size_t* created) {
+                    ProgressMeter& meter) {
   const SegmentName name(segment.id);
   std::unique_ptr<File> source;
   std::unique_ptr<File> target;
   Status status = from.open_file(name.text, FileMode::kRead, &source);
   if (status == Status::kOk) status = to.open_file(name.text, FileMode::kCreate, &target);
-  if (status != Status::kOk) return status;
-  ++*created;
-  status = copy_bytes(*source, *target, segment.end, buffer, meter);
+  if (status == Status::kOk) status = copy_bytes(*source, *target, segment.end, buffer, meter);
   if (status == Status::kOk) status = target->sync();
   if (status == Status::kOk) status = target->close();
   return status;
-}
-
-Status copy_all(Directory& from, Directory& to, const std::vector<SegmentFile>& segments,
-                const Progress& progress, size_t* created) {
-  uint64_t bytes = 0;
-  for (const SegmentFile& segment : segments) bytes += segment.end;
-  ProgressMeter meter(progress, bytes);
-  const std::unique_ptr<std::byte[]> buffer(new (std::nothrow) std::byte[kBufferBytes]);
-  if (buffer == nullptr) return fail(Status::kMemory, "no memory to copy with");
-  for (const SegmentFile& segment : segments) {
-    const Status status = copy_segment(from, to, segment, buffer.get(), meter, created);
-    if (status != Status::kOk) return status;
-  }
-  const Status status = to.sync();
-  return status == Status::kOk ? meter.finish() : status;
 }
 
 }  // namespace
 
 Status copy_segments(Directory& from, Directory& to, const std::vector<SegmentFile>& segments,
                      const Progress& progress) {
-  size_t created = 0;
-  const Status status = copy_all(from, to, segments, progress, &created);
-  if (status == Status::kOk) return status;
-  const KeptFailure failure(status);
-  for (size_t i = 0; i < created; ++i) {
-    const Status removed = to.unlink(SegmentName(segments[i].id).text);
-    if (removed != Status::kOk && removed != Status::kNotFound) break;
+  uint64_t bytes = 0;
+  for (const SegmentFile& segment : segments) bytes += segment.end;
+  ProgressMeter meter(progress, bytes);
+  const std::unique_ptr<std::byte[]> buffer(new (std::nothrow) std::byte[kBufferBytes]);
+  if (buffer == nullptr) return fail(Status::kMemory, "no memory to copy with");
+  for (const SegmentFile& segment : segments) {
+    const Status status = copy_segment(from, to, segment, buffer.get(), meter);
+    if (status != Status::kOk) return status;
   }
-  return failure.again();
+  const Status status = to.sync();
+  return status == Status::kOk ? meter.finish() : status;
 }
 
 }  // namespace dskvs

@@ -10,8 +10,8 @@
 namespace dskvs {
 
 // Copies `segments`, each up to its end, from one directory to the other, which holds none, and
-// syncs files and directory. After a failure the files that it made are gone again. kNotFound: a
-// segment went away. kIo, kSpace, kMemory, kCancelled.
+// syncs files and directory. After a failure the caller removes what was made. kNotFound: a segment
+// went away. kIo, kSpace, kMemory, kCancelled.
 Status copy_segments(Directory& from, Directory& to, const std::vector<SegmentFile>& segments,
                      const Progress& progress);
 

@@ -63,4 +63,15 @@ struct RecoveryReport {
 Status recover(Directory& directory, const Progress& progress, SegmentedSink* sink,
                uint32_t segments_at_once, LogPosition* position, RecoveryReport* report);
 
+// Calls `read` until it is not kNotFound: a writer beside us replaces segments at most about as
+// often as one can be read.
+template <typename Read>
+Status read_beside_writer(const Directory& directory, Read&& read) {
+  constexpr int kAttemptsMax = 1000;
+  for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
+    if (Status status = read(); status != Status::kNotFound) return status;
+  }
+  return fail(Status::kIo, "'{}' changes faster than it can be read", directory.path());
+}
+
 }  // namespace dskvs

@@ -42,8 +42,7 @@ Status open_store_directory(FileSystem& files, const char* path, Presence presen
   return Status::kOk;
 }
 
-Status lock_new_directory(FileSystem& files, const char* path,
-                          std::unique_ptr<Directory>* directory) {
+Status NewStore::open(FileSystem& files, const char* path) {
   std::unique_ptr<Directory> opened;
   Status status = open_store_directory(files, path, Presence::kMustBeNew, &opened);
   if (status == Status::kOk) status = opened->lock(kLockName);
@@ -59,8 +58,21 @@ Status lock_new_directory(FileSystem& files, const char* path,
     if (entry.name == kLockName || entry.name == "lost+found") continue;
     return fail(Status::kPath, "'{}' is not empty any more", path);
   }
-  *directory = std::move(opened);
+  directory_ = std::move(opened);
   return Status::kOk;
+}
+
+NewStore::~NewStore() {
+  if (directory_ == nullptr) return;
+  const KeptErrorText kept;  // of what went wrong before
+  std::vector<DirectoryEntry> entries;
+  (void)directory_->list(&entries);
+  for (const DirectoryEntry& entry : entries) {
+    uint64_t id;
+    const bool ours = parse_segment_name(entry.name, &id) || entry.name == kReserveName;
+    if (ours) (void)directory_->unlink(entry.name.c_str());
+  }
+  (void)directory_->unlink(kLockName);
 }
 
 }  // namespace dskvs

@@ -13,9 +13,22 @@ namespace dskvs {
 Status open_store_directory(FileSystem& files, const char* path, Presence presence,
                             std::unique_ptr<Directory>* directory);
 
-// Opens `path`, which must be new or empty, and locks it: then it is empty still, and whatever
-// appears in it is the caller's. kPath otherwise; kLocked.
-Status lock_new_directory(FileSystem& files, const char* path,
-                          std::unique_ptr<Directory>* directory);
+// A directory in which a store is made. Unless it is kept, it is left as empty as it was.
+class NewStore {
+ public:
+  NewStore() = default;
+  NewStore(const NewStore&) = delete;
+  NewStore& operator=(const NewStore&) = delete;
+  ~NewStore();
+
+  // `path` must be new or empty. Locks it: then it is empty still, and whatever appears in it is
+  // the caller's. kPath, kLocked.
+  Status open(FileSystem& files, const char* path);
+  Directory& directory() { return *directory_; }
+  void keep() { directory_.reset(); }
+
+ private:
+  std::unique_ptr<Directory> directory_;
+};
 
 }  // namespace dskvs
