@@ -5,24 +5,6 @@
 namespace dskvs {
 namespace {
 
-struct Listed {
-  uint64_t id;
-  bool regular;
-};
-
-Status list_segments(Directory& directory, std::vector<Listed>* listed, bool* reserve) {
-  std::vector<DirectoryEntry> entries;
-  if (Status status = directory.list(&entries); status != Status::kOk) return status;
-  for (const DirectoryEntry& entry : entries) {
-    uint64_t id;
-    if (parse_segment_name(entry.name, &id)) listed->push_back({id, entry.regular});
-    if (entry.name == kReserveName) *reserve = true;
-  }
-  std::sort(listed->begin(), listed->end(),
-            [](const Listed& a, const Listed& b) { return a.id < b.id; });
-  return Status::kOk;
-}
-
 Status read_segment_info(Directory& directory, uint64_t id, SegmentInfo* info) {
   std::unique_ptr<File> file;
   if (Status status = open_segment(directory, id, &file); status != Status::kOk) return status;
@@ -60,22 +42,27 @@ Status open_segment(Directory& directory, uint64_t id, std::unique_ptr<File>* fi
 
 Status survey_log(Directory& directory, Survey* survey) {
   *survey = Survey{};
-  std::vector<Listed> listed;
-  Status status = list_segments(directory, &listed, &survey->reserve);
-  if (status != Status::kOk) return status;
-  survey->segments.reserve(listed.size());
-  for (const Listed& segment : listed) {
-    SegmentInfo info{.id = segment.id, .bytes = 0, .state = SegmentState::kNoFile, .header = {}};
-    if (segment.regular) {
-      status = read_segment_info(directory, segment.id, &info);
+  std::vector<DirectoryEntry> entries;
+  if (Status status = directory.list(&entries); status != Status::kOk) return status;
+  std::vector<SegmentInfo>& segments = survey->segments;
+  for (const DirectoryEntry& entry : entries) {
+    if (entry.name == kReserveName) survey->reserve = true;
+    SegmentInfo info{.id = 0, .bytes = 0, .state = SegmentState::kNoFile, .header = {}};
+    if (!parse_segment_name(entry.name, &info.id)) continue;
+    if (entry.regular) {
+      const Status status = read_segment_info(directory, info.id, &info);
       const bool replaced = status == Status::kCorrupt;  // by what is no file, since it was listed
       if (status != Status::kOk && !replaced) return status;
     }
-    survey->segments.push_back(info);
+    segments.push_back(info);
+  }
+  std::sort(segments.begin(), segments.end(),
+            [](const SegmentInfo& a, const SegmentInfo& b) { return a.id < b.id; });
+  for (const SegmentInfo& info : segments) {
     survey->bytes += info.bytes;
     if (info.state == SegmentState::kGood) survey->store_id = info.header.store_id;
   }
-  for (SegmentInfo& info : survey->segments) {
+  for (SegmentInfo& info : segments) {
     const bool foreign =
         info.state == SegmentState::kGood && info.header.store_id != survey->store_id;
     if (foreign) info.state = SegmentState::kForeign;
@@ -84,22 +71,14 @@ Status survey_log(Directory& directory, Survey* survey) {
 }
 
 bool has_changed(Directory& directory, const Survey& survey) {
-  std::vector<Listed> listed;
-  bool reserve = false;
-  if (list_segments(directory, &listed, &reserve) != Status::kOk) return false;
-  if (listed.size() != survey.segments.size()) return true;
-  for (size_t i = 0; i < listed.size(); ++i) {
-    if (listed[i].id != survey.segments[i].id) return true;
-    std::unique_ptr<File> file;
-    const Status status = open_segment(directory, listed[i].id, &file);
-    if (status == Status::kNotFound) return true;
-    uint64_t bytes;
-    if (status == Status::kOk && file->size(&bytes) == Status::kOk &&
-        bytes != survey.segments[i].bytes) {
-      return true;
-    }
-  }
-  return false;
+  const KeptErrorText kept;  // of what was found
+  Survey now;
+  const Status status = survey_log(directory, &now);
+  if (status != Status::kOk) return status == Status::kNotFound;
+  return !std::equal(now.segments.begin(), now.segments.end(), survey.segments.begin(),
+                     survey.segments.end(), [](const SegmentInfo& a, const SegmentInfo& b) {
+                       return a.id == b.id && a.bytes == b.bytes;
+                     });
 }
 
 const char* SegmentOrder::refuse(const Frame& frame) {

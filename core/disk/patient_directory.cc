@@ -72,7 +72,6 @@ Status PatientDirectory::open_file(const char* name, FileMode mode, std::unique_
 }
 
 std::vector<Damage> PatientDirectory::unreadable() const {
-  std::lock_guard guard(mutex_);
   std::vector<Damage> places;
   for (const auto& [place, end] : unreadable_) {
     places.push_back(
@@ -83,7 +82,6 @@ std::vector<Damage> PatientDirectory::unreadable() const {
 
 // The same places are met again and again: each range is kept once, joined to the one before it.
 void PatientDirectory::note(const std::string& file, uint64_t begin, uint64_t end) {
-  std::lock_guard guard(mutex_);
   const auto behind = unreadable_.upper_bound({file, begin});
   if (behind != unreadable_.begin()) {
     const auto before = std::prev(behind);

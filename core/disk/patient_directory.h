@@ -8,14 +8,13 @@
 
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace dskvs {
 
-// For reading only. `inner` outlives it, and it outlives the files that it opens.
+// For reading only, in one thread. `inner` outlives it, and it outlives the files that it opens.
 class PatientDirectory final : public Directory {
  public:
   explicit PatientDirectory(Directory& inner) : inner_(inner) {}
@@ -36,7 +35,6 @@ class PatientDirectory final : public Directory {
   void note(const std::string& file, uint64_t begin, uint64_t end);
 
   Directory& inner_;
-  mutable std::mutex mutex_;                                         // guards:
   std::map<std::pair<std::string, uint64_t>, uint64_t> unreadable_;  // file and begin, to end
 };
 

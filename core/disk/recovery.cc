@@ -37,7 +37,7 @@ class Recovery {
   Status run(const Progress& progress, uint32_t segments_at_once);
   bool directory_has_changed() const { return has_changed(directory_, survey_); }
   LogPosition position() const;
-  RecoveryReport report() const;
+  const RecoveryReport& report() const { return report_; }
 
  private:
   Status damaged(const Damage& damage);
@@ -60,7 +60,6 @@ class Recovery {
   const SegmentInfo* head_ = nullptr;  // nullptr: the log is empty
   std::unique_ptr<Replayed> head_found_;
   std::vector<ChainLink> chain_;  // newest first
-  uint64_t epoch_ = 0;            // reached so far
   RecoveryReport report_;
 };
 
@@ -91,7 +90,7 @@ Status Recovery::run(const Progress& progress, uint32_t segments_at_once) {
   }
   if (head_ != nullptr) {
     if (Status status = find_chain(); status != Status::kOk) return status;
-    epoch_ = chain_.back().segment->header.first_epoch - 1;
+    report_.recovered_epoch = chain_.back().segment->header.first_epoch - 1;
     if (sink_ != nullptr) sink_->begin(head_found_->order.durable_epoch());
   }
   if (Status status = replay_chain(segments_at_once, meter); status != Status::kOk) return status;
@@ -248,7 +247,7 @@ std::future<LinkReplayed> Recovery::start_replay(const ChainLink& link, bool on_
 }
 
 Status Recovery::finish_replay(const ChainLink& link, const LinkReplayed& done) {
-  if (link.segment->header.first_epoch != epoch_ + 1) {
+  if (link.segment->header.first_epoch != report_.recovered_epoch + 1) {
     return damaged(link.segment->id, 0, "its epochs do not follow those before it");
   }
   if (Status status = done.result.again(); status != Status::kOk) return status;
@@ -256,15 +255,9 @@ Status Recovery::finish_replay(const ChainLink& link, const LinkReplayed& done) 
   if (replayed.order.end() != link.end) {
     return damaged(link.segment->id, replayed.stop, replayed.kind);
   }
-  epoch_ = replayed.order.last_epoch();
+  report_.recovered_epoch = replayed.order.last_epoch();
+  report_.highest_epoch_seen = std::max(report_.highest_epoch_seen, report_.recovered_epoch);
   return sink_ == nullptr ? Status::kOk : sink_->end_segment();
-}
-
-RecoveryReport Recovery::report() const {
-  RecoveryReport report = report_;
-  report.recovered_epoch = epoch_;
-  report.highest_epoch_seen = std::max(report.highest_epoch_seen, epoch_);
-  return report;
 }
 
 // A new writer continues from the durable point: whatever the head holds behind it, it writes anew.
@@ -273,7 +266,7 @@ LogPosition Recovery::position() const {
   position.store_id = survey_.store_id;
   if (survey_.segments.empty()) return position;
   position.next_segment_id = survey_.segments.back().id + 1;
-  position.recovered_epoch = epoch_;
+  position.recovered_epoch = report_.recovered_epoch;
   auto durable = chain_.begin();
   if (head_ != nullptr) {
     const SegmentOrder& order = head_found_->order;
