@@ -123,17 +123,27 @@ class PosixFile final : public File {
 
   Status write(uint64_t offset, std::span<const Piece> pieces) override {
     std::array<iovec, kPiecesAtOnce> vectors;
-    while (!pieces.empty()) {
+    for (size_t done = 0;;) {  // of the first piece
+      while (!pieces.empty() && done >= pieces.front().size) {
+        done -= pieces.front().size;
+        pieces = pieces.subspan(1);
+      }
+      if (pieces.empty()) return Status::kOk;
       const size_t count = std::min(pieces.size(), kPiecesAtOnce);
       for (size_t i = 0; i < count; ++i) {
-        vectors[i] = {const_cast<void*>(pieces[i].data), pieces[i].size};
+        const size_t skip = i == 0 ? done : 0;
+        auto* const from = static_cast<char*>(const_cast<void*>(pieces[i].data));
+        vectors[i] = {from + skip, pieces[i].size - skip};
       }
-      if (Status status = write_vectors(&offset, {vectors.data(), count}); status != Status::kOk) {
-        return status;
-      }
-      pieces = pieces.subspan(count);
+      const ssize_t n = retried([&] {
+        return ::pwritev(fd_.get(), vectors.data(), static_cast<int>(count),
+                         static_cast<off_t>(offset));
+      });
+      if (n < 0) return failed("cannot write to");
+      if (n == 0) return fail(Status::kIo, "cannot write to '{}': nothing was written", path_);
+      offset += static_cast<uint64_t>(n);
+      done += static_cast<size_t>(n);
     }
-    return Status::kOk;
   }
 
   Status sync() override {
@@ -179,28 +189,6 @@ class PosixFile final : public File {
 
  private:
   Status failed(const char* what) const { return fail_errno(status_of(errno), errno, what, path_); }
-
-  // Writes all, whatever is done of it at a time, and moves the offset on. Uses the vectors up.
-  Status write_vectors(uint64_t* offset, std::span<iovec> vectors) {
-    while (true) {
-      while (!vectors.empty() && vectors.front().iov_len == 0) vectors = vectors.subspan(1);
-      if (vectors.empty()) return Status::kOk;
-      const ssize_t n = retried([&] {
-        return ::pwritev(fd_.get(), vectors.data(), static_cast<int>(vectors.size()),
-                         static_cast<off_t>(*offset));
-      });
-      if (n < 0) return failed("cannot write to");
-      if (n == 0) return fail(Status::kIo, "cannot write to '{}': nothing was written", path_);
-      *offset += static_cast<uint64_t>(n);
-      for (size_t left = static_cast<size_t>(n); left != 0;) {
-        iovec& vector = vectors.front();
-        const size_t done = std::min(left, vector.iov_len);
-        vector = {static_cast<char*>(vector.iov_base) + done, vector.iov_len - done};
-        left -= done;
-        if (vector.iov_len == 0) vectors = vectors.subspan(1);
-      }
-    }
-  }
 
   Descriptor fd_;
   const std::string path_;
