@@ -155,54 +155,50 @@ Status LogWriter::append(FrameType type, std::string_view collection, std::strin
                          const void* value, uint64_t value_size) {
   if (!batch_.open) return fail(Status::kIo, "the log's batch has failed before");
   const size_t key_size = collection.size() + (type == FrameType::kDrop ? 0 : 1 + member.size());
-  const uint64_t unpadded = kFrameHeaderBytes + key_size + value_size;
-  const uint64_t bytes = frame_bytes(key_size, value_size);
   const bool large = value_size >= kLargeValueBytes;
-  const size_t to_stage = large ? kFrameHeaderBytes + key_size + 8 : bytes;
+  const uint64_t to_stage = frame_bytes(key_size, large ? 8 : value_size);
   if (Status status = make_room(to_stage); status != Status::kOk) return status;
 
-  std::byte* frame = stage_frame_start(type, collection, member, value_size);
-  if (large) {
-    RunningChecksum hash(seed_.at(offset_));
-    hash.add(frame + kChecksumFrom, kFrameHeaderBytes + key_size - kChecksumFrom);
-    hash.add(value, value_size);
-    count_frame(store_checksum(hash.value(), frame));
-    cut_piece();
-    pieces_.push_back({value, value_size});
-  } else {
-    if (value_size != 0) std::memcpy(staging_.get() + staged_bytes_, value, value_size);
-    staged_bytes_ += value_size;
-    const uint64_t hash =
-        checksum(seed_.at(offset_), frame + kChecksumFrom, unpadded - kChecksumFrom);
-    count_frame(store_checksum(hash, frame));
+  std::byte* to = staging_.get() + staged_bytes_ + kFrameHeaderBytes;
+  std::memcpy(to, collection.data(), collection.size());
+  if (type != FrameType::kDrop) {
+    to[collection.size()] = std::byte{'/'};
+    std::memcpy(to + collection.size() + 1, member.data(), member.size());
   }
-  const size_t padding = bytes - unpadded;
-  std::memset(staging_.get() + staged_bytes_, 0, padding);
-  staged_bytes_ += padding;
-  offset_ += bytes;
+  if (!large && value_size != 0) std::memcpy(to + key_size, value, value_size);
+  const uint64_t sum =
+      stage_frame(type, static_cast<uint16_t>(key_size), value_size, large ? value : nullptr);
+  ++batch_.frames;
+  batch_.digest = add_to_digest(batch_.digest, sum);
   return Status::kOk;
 }
 
-std::byte* LogWriter::stage_frame_start(FrameType type, std::string_view collection,
-                                        std::string_view member, uint64_t value_size) {
+// Makes a frame of the key, and the value unless it is large, that stand behind the place of its
+// header. Returns its checksum.
+uint64_t LogWriter::stage_frame(FrameType type, uint16_t key_size, uint64_t value_size,
+                                const void* large_value) {
   std::byte* const frame = staging_.get() + staged_bytes_;
-  std::byte* to = frame + kFrameHeaderBytes;
-  std::memcpy(to, collection.data(), collection.size());
-  to += collection.size();
-  if (type != FrameType::kDrop) {
-    *to++ = std::byte{'/'};
-    std::memcpy(to, member.data(), member.size());
-    to += member.size();
+  const size_t staged = kFrameHeaderBytes + key_size + (large_value == nullptr ? value_size : 0);
+  const uint64_t seed = seed_.at(offset_);
+  encode_frame_header(type, key_size, value_size, seed, frame);
+  staged_bytes_ += staged;
+  uint64_t hash;
+  if (large_value == nullptr) {
+    hash = checksum(seed, frame + kChecksumFrom, staged - kChecksumFrom);
+  } else {
+    RunningChecksum running(seed);
+    running.add(frame + kChecksumFrom, staged - kChecksumFrom);
+    running.add(large_value, value_size);
+    hash = running.value();
+    cut_piece();
+    pieces_.push_back({large_value, value_size});
   }
-  const auto key_size = static_cast<uint16_t>(to - frame - ptrdiff_t{kFrameHeaderBytes});
-  encode_frame_header(type, key_size, value_size, seed_.at(offset_), frame);
-  staged_bytes_ += kFrameHeaderBytes + key_size;
-  return frame;
-}
-
-void LogWriter::count_frame(uint64_t frame_checksum) {
-  ++batch_.frames;
-  batch_.digest = add_to_digest(batch_.digest, frame_checksum);
+  const uint64_t bytes = frame_bytes(key_size, value_size);
+  const size_t padding = bytes - kFrameHeaderBytes - key_size - value_size;
+  std::memset(staging_.get() + staged_bytes_, 0, padding);
+  staged_bytes_ += padding;
+  offset_ += bytes;
+  return store_checksum(hash, frame);
 }
 
 // And leaves room for the commit.
@@ -254,9 +250,6 @@ Status LogWriter::commit(uint64_t first_live_segment) {
 }
 
 Status LogWriter::write_commit(uint64_t first_live_segment) {
-  std::byte* const frame = staging_.get() + staged_bytes_;
-  const uint64_t seed = seed_.at(offset_);
-  encode_frame_header(FrameType::kCommit, 0, kCommitPayloadBytes, seed, frame);
   encode_commit_payload({.first_epoch = batch_.first_epoch,
                          .last_epoch = batch_.last_epoch,
                          .frames = batch_.frames,
@@ -265,10 +258,8 @@ Status LogWriter::write_commit(uint64_t first_live_segment) {
                          .durable_epoch = durable_epoch_,
                          .first_live_segment = first_live_segment,
                          .store_id = store_id_},
-                        frame + kFrameHeaderBytes);
-  store_checksum(checksum(seed, frame + kChecksumFrom, kCommitFrameBytes - kChecksumFrom), frame);
-  staged_bytes_ += kCommitFrameBytes;
-  offset_ += kCommitFrameBytes;
+                        staging_.get() + staged_bytes_ + kFrameHeaderBytes);
+  stage_frame(FrameType::kCommit, 0, kCommitPayloadBytes, nullptr);
   return flush();
 }
 
@@ -343,13 +334,9 @@ Status LogWriter::write_padding() {
   uint64_t bytes = -offset_ % kBlockBytes;
   if (bytes == 0) return Status::kOk;
   if (bytes < kFrameHeaderBytes) bytes += kBlockBytes;
-  std::byte* const frame = staging_.get();
-  const uint64_t seed = seed_.at(offset_);
-  std::memset(frame, 0, bytes);
-  encode_frame_header(FrameType::kPad, 0, bytes - kFrameHeaderBytes, seed, frame);
-  store_checksum(checksum(seed, frame + kChecksumFrom, bytes - kChecksumFrom), frame);
-  staged_bytes_ = bytes;
-  offset_ += bytes;
+  bytes -= kFrameHeaderBytes;
+  std::memset(staging_.get() + staged_bytes_ + kFrameHeaderBytes, 0, bytes);
+  stage_frame(FrameType::kPad, 0, bytes, nullptr);
   return flush();
 }
 

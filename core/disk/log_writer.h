@@ -151,9 +151,8 @@ class LogWriter {
   Status write_segment_header(uint64_t id);
   Status append(FrameType type, std::string_view collection, std::string_view member,
                 const void* value, uint64_t value_size);
-  std::byte* stage_frame_start(FrameType type, std::string_view collection, std::string_view member,
-                               uint64_t value_size);
-  void count_frame(uint64_t frame_checksum);
+  uint64_t stage_frame(FrameType type, uint16_t key_size, uint64_t value_size,
+                       const void* large_value);
   Status make_room(size_t bytes);
   void cut_piece();
   Status flush();

@@ -109,9 +109,9 @@ FAULTS = [
      "disk/log_writer.cc", "(fresh ? durable_epoch_ : written_epoch_) + 1;",
      "(fresh && !(PLANTED) ? durable_epoch_ : written_epoch_) + 1;"),
     ("checksum_skips_value", "the frame's checksum does not cover the value",
-     "disk/log_writer.cc", "checksum(seed_.at(offset_), frame + kChecksumFrom, unpadded - kChecksumFrom);",
-     "checksum(seed_.at(offset_), frame + kChecksumFrom,\n"
-     "                 unpadded - kChecksumFrom - (PLANTED ? value_size : 0));"),
+     "disk/log_writer.cc", "checksum(seed, frame + kChecksumFrom, staged - kChecksumFrom);",
+     "checksum(seed, frame + kChecksumFrom,\n"
+     "                 staged - kChecksumFrom - (PLANTED && type == FrameType::kPut ? value_size : 0));"),
     ("checksum_skips_value", "and the reader's neither",
      "disk/segment_reader.cc",
      "    const uint64_t hash = checksum(seed, at + kChecksumFrom, unpadded - kChecksumFrom);",
