@@ -78,15 +78,23 @@ Status with_key(const char* text, size_t size, Body&& body) {
 // Calls `body(Store&)` in a section.
 template <typename Body>
 Status with_store(dskvs_t handle, Body&& body) {
-  Access access(handle);
-  return access.status() == Status::kOk ? body(access.store()) : access.status();
+  ReadSection section;
+  Store* store;
+  Status status = look_up(handle, &store);
+  return status == Status::kOk ? body(*store) : status;
 }
 
-// Calls `body(PinnedStore&)` outside of sections.
+// Calls `body(Store&)` outside of sections, and keeps the store from being destroyed.
 template <typename Body>
 Status with_pinned_store(dskvs_t handle, Body&& body) {
-  PinnedStore pinned(handle);
-  return pinned.status() == Status::kOk ? body(pinned) : pinned.status();
+  auto unpin = [](Store* store) { store->unpin(); };
+  std::unique_ptr<Store, decltype(unpin)> pinned;
+  Status status = with_store(handle, [&](Store& store) {
+    store.pin();
+    pinned.reset(&store);
+    return Status::kOk;
+  });
+  return status == Status::kOk ? body(*pinned) : status;
 }
 
 Status make_entry(const Key& key, const void* value, size_t value_size, Entry** entry) noexcept {
@@ -108,7 +116,7 @@ Status put_when_there_is_room(dskvs_t handle, const HashedKey& key, Entry* entry
       return room ? store.put(key, entry, condition) : Status::kOk;
     });
     if (room) return status;
-    status = with_pinned_store(handle, [](PinnedStore& pinned) { return pinned->wait_for_room(); });
+    status = with_pinned_store(handle, [](Store& open) { return open.wait_for_room(); });
     if (status != Status::kOk) return status;
   }
 }
@@ -413,16 +421,14 @@ int32_t dskvs_wait(dskvs_t store, uint64_t mark, int32_t level, uint64_t timeout
     if (level != DSKVS_WRITTEN && level != DSKVS_DURABLE) {
       return fail(Status::kArgument, "level is {}; DSKVS_WRITTEN or DSKVS_DURABLE", level);
     }
-    return with_pinned_store(store, [&](PinnedStore& pinned) {
-      return pinned->wait(mark, static_cast<Level>(level), timeout_ms);
-    });
+    return with_pinned_store(
+        store, [&](Store& open) { return open.wait(mark, static_cast<Level>(level), timeout_ms); });
   });
 }
 
 int32_t dskvs_sync(dskvs_t store, uint64_t timeout_ms) {
-  return guarded([&] {
-    return with_pinned_store(store, [&](PinnedStore& pinned) { return pinned->sync(timeout_ms); });
-  });
+  return guarded(
+      [&] { return with_pinned_store(store, [&](Store& open) { return open.sync(timeout_ms); }); });
 }
 
 int32_t dskvs_stats(dskvs_t store, dskvs_stats_t* stats) {
@@ -444,16 +450,15 @@ int32_t dskvs_stats(dskvs_t store, dskvs_stats_t* stats) {
 }
 
 int32_t dskvs_compact(dskvs_t store) {
-  return guarded([&] {
-    return with_pinned_store(store, [&](PinnedStore& pinned) { return pinned->compact(); });
-  });
+  return guarded(
+      [&] { return with_pinned_store(store, [&](Store& open) { return open.compact(); }); });
 }
 
 int32_t dskvs_backup(dskvs_t store, const char* path) {
   return guarded([&] {
     Status status = check_output(path, "path");
     if (status != Status::kOk) return status;
-    return with_pinned_store(store, [&](PinnedStore& pinned) { return pinned->backup(path); });
+    return with_pinned_store(store, [&](Store& open) { return open.backup(path); });
   });
 }
 

@@ -47,6 +47,8 @@ Status refuse(dskvs_t handle) noexcept {
   return fail(Status::kClosed, "{:#x} is not the handle of an open store", handle);
 }
 
+}  // namespace
+
 Status look_up(dskvs_t handle, Store** store) noexcept {
   Slot& slot = slot_of(handle);
   if (handle == 0 || slot.handle.load(std::memory_order_acquire) != handle) return refuse(handle);
@@ -55,16 +57,6 @@ Status look_up(dskvs_t handle, Store** store) noexcept {
   }
   *store = slot.store.load(std::memory_order_relaxed);
   return Status::kOk;
-}
-
-}  // namespace
-
-Access::Access(dskvs_t handle) noexcept { status_ = look_up(handle, &store_); }
-
-PinnedStore::PinnedStore(dskvs_t handle) noexcept {
-  ReadSection section;
-  status_ = look_up(handle, &store_);
-  if (status_ == Status::kOk) store_->pin();
 }
 
 Status add_handle(std::unique_ptr<Store>& store, dskvs_t* handle) noexcept {

@@ -16,37 +16,9 @@ namespace dskvs {
 //
 // In a forked child the slots of stores that the parent had open are found, but are not the
 // child's: each slot remembers how many forks lay behind the process when the store was opened.
-class Access {
- public:
-  // REQUIRES: reclaimer::register_thread(). status(): kOk, kClosed, kForked.
-  explicit Access(dskvs_t handle) noexcept;
 
-  [[nodiscard]] Status status() const noexcept { return status_; }
-  Store& store() const noexcept { return *store_; }
-
- private:
-  ReadSection section_;
-  Store* store_ = nullptr;
-  Status status_ = Status::kOk;
-};
-
-// Keeps a store from being destroyed, outside of sections. Empty: see status().
-class PinnedStore {
- public:
-  explicit PinnedStore(dskvs_t handle) noexcept;
-  ~PinnedStore() {
-    if (store_ != nullptr) store_->unpin();
-  }
-  PinnedStore(const PinnedStore&) = delete;
-  PinnedStore& operator=(const PinnedStore&) = delete;
-
-  [[nodiscard]] Status status() const noexcept { return status_; }
-  Store* operator->() const noexcept { return store_; }
-
- private:
-  Store* store_ = nullptr;
-  Status status_ = Status::kOk;
-};
+// In a ReadSection. kClosed, kForked.
+Status look_up(dskvs_t handle, Store** store) noexcept;
 
 // kMemory: there are as many open stores as there can be; `store` is as it was.
 Status add_handle(std::unique_ptr<Store>& store, dskvs_t* handle) noexcept;
