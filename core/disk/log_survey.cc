@@ -40,6 +40,15 @@ Status open_segment(Directory& directory, uint64_t id, std::unique_ptr<File>* fi
   return directory.open_file(SegmentName(id).text, FileMode::kRead, file);
 }
 
+Status open_frames(Directory& directory, const StoreId& store_id, const SegmentInfo& segment,
+                   uint64_t end, SegmentReader* reader) {
+  std::unique_ptr<File> file;
+  const Status status = open_segment(directory, segment.id, &file);
+  if (status != Status::kOk) return status;
+  reader->open(std::move(file), FrameSeed(store_id, segment.id), std::min(kSegmentStart, end), end);
+  return Status::kOk;
+}
+
 Status survey_log(Directory& directory, Survey* survey) {
   *survey = Survey{};
   std::vector<DirectoryEntry> entries;

@@ -45,6 +45,16 @@ bool has_changed(Directory& directory, const Survey& survey);
 
 Status open_segment(Directory& directory, uint64_t id, std::unique_ptr<File>* file);
 
+// A segment of the log, and where the log leaves it.
+struct LogLink {
+  const SegmentInfo* segment;
+  uint64_t end;
+};
+
+// Opens a segment to read its frames up to `end`.
+Status open_frames(Directory& directory, const StoreId& store_id, const SegmentInfo& segment,
+                   uint64_t end, SegmentReader* reader);
+
 // The rules that the intact frames of one segment must keep to, in order: keys are keys, batches
 // are whole, epochs and marks go on where they were.
 class SegmentOrder {

@@ -19,11 +19,6 @@ namespace {
 
 constexpr std::chrono::milliseconds kProgressPause{50};
 
-struct ChainLink {
-  const SegmentInfo* segment;
-  uint64_t end;  // where the log leaves it
-};
-
 // What came of one link, on whatever thread.
 struct LinkReplayed {
   KeptFailure result;
@@ -49,9 +44,9 @@ class Recovery {
   Status scan_later_commits(SegmentReader& reader, Replayed* found);
   Status find_chain();
   Status replay_chain(uint32_t segments_at_once, ProgressMeter& meter);
-  std::future<LinkReplayed> start_replay(const ChainLink& link, bool on_its_own,
+  std::future<LinkReplayed> start_replay(const LogLink& link, bool on_its_own,
                                          ProgressMeter& meter);
-  Status finish_replay(const ChainLink& link, const LinkReplayed& done);
+  Status finish_replay(const LogLink& link, const LinkReplayed& done);
 
   Directory& directory_;
   SegmentedSink* const sink_;
@@ -59,7 +54,7 @@ class Recovery {
   uint64_t claimed_epoch_ = 0;         // known to be durable once
   const SegmentInfo* head_ = nullptr;  // nullptr: the log is empty
   std::unique_ptr<Replayed> head_found_;
-  std::vector<ChainLink> chain_;  // newest first
+  std::vector<LogLink> chain_;  // newest first
   RecoveryReport report_;
 };
 
@@ -147,13 +142,9 @@ Status Recovery::find_head(SegmentReader& reader) {
 }
 
 Status Recovery::scan(const SegmentInfo& segment, SegmentReader& reader, Replayed* found) {
-  std::unique_ptr<File> file;
-  if (Status status = open_segment(directory_, segment.id, &file); status != Status::kOk) {
-    return status;
-  }
-  reader.open(std::move(file), FrameSeed(survey_.store_id, segment.id), kSegmentStart,
-              std::max(segment.bytes, kSegmentStart));
-  if (Status status = replay(reader, nullptr, found); status != Status::kOk) return status;
+  Status status = open_frames(directory_, survey_.store_id, segment, segment.bytes, &reader);
+  if (status == Status::kOk) status = replay(reader, nullptr, found);
+  if (status != Status::kOk) return status;
   const SegmentOrder& order = found->order;
   const uint64_t epoch = order.last_epoch() + (order.open_frames() == 0 ? 0 : 1);
   report_.highest_epoch_seen = std::max(report_.highest_epoch_seen, epoch);
@@ -225,7 +216,7 @@ Status Recovery::replay_chain(uint32_t segments_at_once, ProgressMeter& meter) {
 
 // Without threads of their own, and where the system has no more of them, a link is replayed when
 // its result is asked for.
-std::future<LinkReplayed> Recovery::start_replay(const ChainLink& link, bool on_its_own,
+std::future<LinkReplayed> Recovery::start_replay(const LogLink& link, bool on_its_own,
                                                  ProgressMeter& meter) {
   const SegmentInfo& segment = *link.segment;
   RecoverySink* const sink = sink_ == nullptr ? nullptr : &sink_->begin_segment(segment.id);
@@ -246,7 +237,7 @@ std::future<LinkReplayed> Recovery::start_replay(const ChainLink& link, bool on_
                     });
 }
 
-Status Recovery::finish_replay(const ChainLink& link, const LinkReplayed& done) {
+Status Recovery::finish_replay(const LogLink& link, const LinkReplayed& done) {
   if (link.segment->header.first_epoch != report_.recovered_epoch + 1) {
     return damaged(link.segment->id, 0, "its epochs do not follow those before it");
   }

@@ -12,15 +12,6 @@
 namespace dskvs {
 namespace {
 
-// A segment of the log, as well as it can still be told.
-struct Link {
-  SegmentInfo segment;
-  uint64_t end;            // where the log leaves it; of the newest: where the file ends
-  uint64_t durable_epoch;  // all up to it must be intact
-  bool newest;
-  bool cut_off;  // the file ends before `end` should be
-};
-
 bool is_readable(const SegmentInfo& segment) {
   return segment.state == SegmentState::kGood || segment.state == SegmentState::kBad;
 }
@@ -42,14 +33,14 @@ class Walk {
   uint64_t frames() const { return frames_; }  // handed over
 
  private:
-  Status open(const SegmentInfo& segment, uint64_t end);
+  Status open(const SegmentInfo& segment, uint64_t end) {
+    return open_frames(directory_, store_id_, segment, end, &reader_);
+  }
   Status find_store_id();
-  Status find_newest(uint64_t* first_live_segment);
-  Status sum_up(const SegmentInfo& segment, uint64_t* commits, uint64_t* durable_epoch,
-                uint64_t* first_live_segment);
-  void follow_links(uint64_t first_live_segment);
+  Status find_newest();
+  void follow_links();
   const SegmentInfo* readable_before(uint64_t id) const;
-  Status visit(const Link& link);
+  Status visit(const LogLink& link, bool newest);
   Status take(const Frame& frame);
   Status commit(uint64_t last_epoch);
   Status end(bool committed);
@@ -63,29 +54,21 @@ class Walk {
   StoreId store_id_;
   RecoverySink* const sink_;
   std::vector<Damage>* const damage_;
-  std::vector<Link> links_;   // newest first
+  std::vector<LogLink> links_;  // newest first
+  uint64_t durable_epoch_ = 0;  // all up to it must be intact
+  uint64_t first_live_segment_ = 0;
   uint64_t open_frames_ = 0;  // handed over since the last commit
   uint64_t frames_ = 0;
   uint64_t epoch_ = 0;
 };
 
 Status Walk::run() {
-  uint64_t first_live_segment = 0;
   if (Status status = find_store_id(); status != Status::kOk) return status;
-  if (Status status = find_newest(&first_live_segment); status != Status::kOk) return status;
-  if (!links_.empty()) follow_links(first_live_segment);
-  for (auto link = links_.rbegin(); link != links_.rend(); ++link) {
-    if (Status status = visit(*link); status != Status::kOk) return status;
+  if (Status status = find_newest(); status != Status::kOk) return status;
+  if (!links_.empty()) follow_links();
+  for (size_t i = links_.size(); i-- != 0;) {
+    if (Status status = visit(links_[i], i == 0); status != Status::kOk) return status;
   }
-  return Status::kOk;
-}
-
-Status Walk::open(const SegmentInfo& segment, uint64_t end) {
-  std::unique_ptr<File> file;
-  const Status status = open_segment(directory_, segment.id, &file);
-  if (status != Status::kOk) return status;
-  reader_.open(std::move(file), FrameSeed(store_id_, segment.id), std::min(kSegmentStart, end),
-               end);
   return Status::kOk;
 }
 
@@ -101,64 +84,44 @@ Status Walk::find_store_id() {
 }
 
 // The newest segment in which an intact commit stands, wherever that is.
-Status Walk::find_newest(uint64_t* first_live_segment) {
-  uint64_t durable_epoch = 0;
+Status Walk::find_newest() {
   for (auto segment = survey_.segments.rbegin(); segment != survey_.segments.rend(); ++segment) {
     if (!is_readable(*segment)) continue;
     if (segment->state == SegmentState::kGood) {
-      durable_epoch = std::max(durable_epoch, segment->header.first_epoch - 1);
+      durable_epoch_ = std::max(durable_epoch_, segment->header.first_epoch - 1);
     }
-    uint64_t commits = 0;
-    const Status status = sum_up(*segment, &commits, &durable_epoch, first_live_segment);
-    if (status != Status::kOk) return status;
-    if (commits == 0) continue;
-    links_.push_back({.segment = *segment,
-                      .end = segment->bytes,
-                      .durable_epoch = durable_epoch,
-                      .newest = true,
-                      .cut_off = false});
-    break;
+    if (Status status = open(*segment, segment->bytes); status != Status::kOk) return status;
+    while (true) {
+      Next what;
+      Frame frame;
+      if (Status status = reader_.next_commit(&what, &frame); status != Status::kOk) return status;
+      if (what == Next::kEnd) break;
+      const CommitPayload payload = decode_commit_payload(frame.value);
+      durable_epoch_ = std::max(durable_epoch_, payload.durable_epoch);
+      first_live_segment_ = std::max(first_live_segment_, payload.first_live_segment);
+      if (links_.empty()) links_.push_back({&*segment, segment->bytes});
+    }
+    if (!links_.empty()) break;
   }
   return Status::kOk;
 }
 
-// What the intact commits of a segment say: the largest of each.
-Status Walk::sum_up(const SegmentInfo& segment, uint64_t* commits, uint64_t* durable_epoch,
-                    uint64_t* first_live_segment) {
-  if (Status status = open(segment, segment.bytes); status != Status::kOk) return status;
-  while (true) {
-    Next what;
-    Frame frame;
-    const Status status = reader_.next_commit(&what, &frame);
-    if (status != Status::kOk || what == Next::kEnd) return status;
-    const CommitPayload payload = decode_commit_payload(frame.value);
-    ++*commits;
-    *durable_epoch = std::max(*durable_epoch, payload.durable_epoch);
-    *first_live_segment = std::max(*first_live_segment, payload.first_live_segment);
-  }
-}
-
 // Back from the newest: along the headers, and where one is lost, over whatever comes before.
-void Walk::follow_links(uint64_t first_live_segment) {
+void Walk::follow_links() {
   while (true) {
-    const SegmentInfo segment = links_.back().segment;
+    const SegmentInfo& segment = *links_.back().segment;
     const bool told = segment.state == SegmentState::kGood;
     const uint64_t id = told ? segment.header.previous_segment : 0;
     if (told && id == 0) return;
     const SegmentInfo* previous = told ? survey_.find(id) : nullptr;
     const bool there = previous != nullptr && is_readable(*previous);
     if (told && !there) {
-      if (id < first_live_segment) return;
+      if (id < first_live_segment_) return;
       damage_->push_back({SegmentName(id).text, 0, "the segment is missing"});
     }
     if (!there) previous = readable_before(told ? id : segment.id);
     if (previous == nullptr) return;
-    const uint64_t end = there ? segment.header.previous_end : previous->bytes;
-    links_.push_back({.segment = *previous,
-                      .end = std::min(end, previous->bytes),
-                      .durable_epoch = UINT64_MAX,
-                      .newest = false,
-                      .cut_off = previous->bytes < end});
+    links_.push_back({previous, there ? segment.header.previous_end : previous->bytes});
   }
 }
 
@@ -170,9 +133,10 @@ const SegmentInfo* Walk::readable_before(uint64_t id) const {
 }
 
 // Ends the newest where a torn tail begins.
-Status Walk::visit(const Link& link) {
-  const SegmentInfo& segment = link.segment;
-  if (Status status = open(segment, link.end); status != Status::kOk) return status;
+Status Walk::visit(const LogLink& link, bool newest) {
+  const SegmentInfo& segment = *link.segment;
+  const uint64_t bytes = std::min(link.end, segment.bytes);
+  if (Status status = open(segment, bytes); status != Status::kOk) return status;
   const bool told = segment.state == SegmentState::kGood;
   if (!told) add_damage(segment, 0, "the segment's header is wrong");
   uint64_t epoch = told ? segment.header.first_epoch - 1 : 0;
@@ -187,7 +151,7 @@ Status Walk::visit(const Link& link) {
     if (Status status = reader_.next_intact(&what, &frame); status != Status::kOk) return status;
     if (what == Next::kEnd) break;
     if (what == Next::kBad) {
-      if (!searching && link.newest && epoch >= link.durable_epoch) return end(false);
+      if (!searching && newest && epoch >= durable_epoch_) return end(false);
       if (!searching) add_damage(segment, offset, reader_.bad_kind());
       searching = true;
       // An intact header is believed, whatever became of its frame: so no byte is read again and
@@ -202,9 +166,9 @@ Status Walk::visit(const Link& link) {
     }
     reader_.seek(offset + frame.bytes);
   }
-  const bool short_of_durable = link.newest && epoch < link.durable_epoch;
-  if (link.cut_off || short_of_durable) add_damage(segment, link.end, "the segment is cut off");
-  return end(!link.newest);
+  const bool short_of_durable = newest && epoch < durable_epoch_;
+  if (bytes < link.end || short_of_durable) add_damage(segment, bytes, "the segment is cut off");
+  return end(!newest);
 }
 
 Status Walk::take(const Frame& frame) {

@@ -18,28 +18,17 @@ Status admit_value(uint64_t value_size) {
   return fail(Status::kMemory, "no memory for a value of {} bytes", value_size);
 }
 
-Status tell(const Frame& frame, RecoverySink& sink, void** value) {
-  switch (frame.type) {
-    case FrameType::kPut:
-      return sink.put(frame.key, frame.value_size, value);
-    case FrameType::kRemove:
-      return sink.remove(frame.key);
-    case FrameType::kDrop:
-      return sink.drop(frame.key);
-    case FrameType::kCommit:
-    case FrameType::kPad:
-      break;
-  }
-  return Status::kOk;
-}
-
 }  // namespace
 
 Status hand_over(const Frame& frame, SegmentReader& reader, RecoverySink* sink, bool* intact) {
   *intact = true;
   void* value = nullptr;
   if (sink != nullptr) {
-    if (Status status = tell(frame, *sink, &value); status != Status::kOk) return status;
+    Status status = Status::kOk;
+    if (frame.type == FrameType::kPut) status = sink->put(frame.key, frame.value_size, &value);
+    if (frame.type == FrameType::kRemove) status = sink->remove(frame.key);
+    if (frame.type == FrameType::kDrop) status = sink->drop(frame.key);
+    if (status != Status::kOk) return status;
   }
   if (frame.value == nullptr) return reader.read_value(frame, value, intact);
   if (value != nullptr && frame.value_size != 0) {
