@@ -37,16 +37,12 @@ Loader::Segment::~Segment() {
 }
 
 Status Loader::Segment::put(std::string_view key, uint64_t value_size, void** value) {
-  Entry* entry;
-  Status status = add_change(key, value_size, false, &entry);
-  if (status == Status::kOk) *value = entry->value();
+  Status status = add_change(key, value_size, false);
+  if (status == Status::kOk) *value = pending_.back().entry->value();
   return status;
 }
 
-Status Loader::Segment::remove(std::string_view key) {
-  Entry* entry;
-  return add_change(key, 0, true, &entry);
-}
+Status Loader::Segment::remove(std::string_view key) { return add_change(key, 0, true); }
 
 Status Loader::Segment::drop(std::string_view name) {
   reserve_change();
@@ -67,18 +63,17 @@ void Loader::Segment::discard() {
   pending_.clear();
 }
 
-Status Loader::Segment::add_change(std::string_view text, uint64_t value_size, bool tombstone,
-                                   Entry** entry) {
+Status Loader::Segment::add_change(std::string_view text, uint64_t value_size, bool tombstone) {
   const size_t slash = text.find('/');  // there is one, or the frame would not have been read
   const std::string_view member = text.substr(slash + 1);
   Collection* collection = loader_.collection_of(text.substr(0, slash));
   if (collection == nullptr) return no_memory();
   reserve_change();
-  *entry = Entry::make(member, value_size);
-  if (*entry == nullptr) {
+  Entry* entry = Entry::make(member, value_size);
+  if (entry == nullptr) {
     return fail(Status::kMemory, "no memory to load a value of {} bytes", value_size);
   }
-  pending_.push_back({collection, *entry, KeyHash{}(member), tombstone});
+  pending_.push_back({collection, entry, KeyHash{}(member), tombstone});
   return Status::kOk;
 }
 

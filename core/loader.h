@@ -55,7 +55,7 @@ class Loader final : public SegmentedSink {
    private:
     friend class Loader;
 
-    Status add_change(std::string_view key, uint64_t value_size, bool tombstone, Entry** entry);
+    Status add_change(std::string_view key, uint64_t value_size, bool tombstone);
     void reserve_change();
 
     Loader& loader_;
