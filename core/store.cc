@@ -290,7 +290,7 @@ Status Store::copy_log(Directory& target) {
   Status status = persister_->start();
   if (status == Status::kOk) status = persister_->reception().begin_snapshot(&segments);
   if (status != Status::kOk) return status;
-  status = copy_segments(*directory_, target, segments, {});
+  status = copy_segments(*directory_, target, segments);
   persister_->reception().end_snapshot();
   return status;
 }

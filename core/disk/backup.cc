@@ -9,7 +9,7 @@ namespace {
 
 constexpr size_t kBufferBytes = size_t{1} << 20;
 
-Status copy_bytes(File& from, File& to, uint64_t end, std::byte* buffer, ProgressMeter& meter) {
+Status copy_bytes(File& from, File& to, uint64_t end, std::byte* buffer) {
   for (uint64_t offset = 0; offset < end;) {
     const size_t want = std::min<uint64_t>(kBufferBytes, end - offset);
     size_t got = 0;
@@ -19,7 +19,6 @@ Status copy_bytes(File& from, File& to, uint64_t end, std::byte* buffer, Progres
     }
     const Piece piece{buffer, got};
     if (status == Status::kOk) status = to.write(offset, {&piece, 1});
-    if (status == Status::kOk) status = meter.add(got);
     if (status != Status::kOk) return status;
     to.start_writeback(offset, got);
     offset += got;
@@ -27,14 +26,13 @@ Status copy_bytes(File& from, File& to, uint64_t end, std::byte* buffer, Progres
   return Status::kOk;
 }
 
-Status copy_segment(Directory& from, Directory& to, const SegmentFile& segment, std::byte* buffer,
-                    ProgressMeter& meter) {
+Status copy_segment(Directory& from, Directory& to, const SegmentFile& segment, std::byte* buffer) {
   const SegmentName name(segment.id);
   std::unique_ptr<File> source;
   std::unique_ptr<File> target;
   Status status = from.open_file(name.text, FileMode::kRead, &source);
   if (status == Status::kOk) status = to.open_file(name.text, FileMode::kCreate, &target);
-  if (status == Status::kOk) status = copy_bytes(*source, *target, segment.end, buffer, meter);
+  if (status == Status::kOk) status = copy_bytes(*source, *target, segment.end, buffer);
   if (status == Status::kOk) status = target->sync();
   if (status == Status::kOk) status = target->close();
   return status;
@@ -42,19 +40,14 @@ Status copy_segment(Directory& from, Directory& to, const SegmentFile& segment, 
 
 }  // namespace
 
-Status copy_segments(Directory& from, Directory& to, const std::vector<SegmentFile>& segments,
-                     const Progress& progress) {
-  uint64_t bytes = 0;
-  for (const SegmentFile& segment : segments) bytes += segment.end;
-  ProgressMeter meter(progress, bytes);
+Status copy_segments(Directory& from, Directory& to, const std::vector<SegmentFile>& segments) {
   const std::unique_ptr<std::byte[]> buffer(new (std::nothrow) std::byte[kBufferBytes]);
   if (buffer == nullptr) return fail(Status::kMemory, "no memory to copy with");
   for (const SegmentFile& segment : segments) {
-    const Status status = copy_segment(from, to, segment, buffer.get(), meter);
+    const Status status = copy_segment(from, to, segment, buffer.get());
     if (status != Status::kOk) return status;
   }
-  const Status status = to.sync();
-  return status == Status::kOk ? meter.finish() : status;
+  return to.sync();
 }
 
 }  // namespace dskvs

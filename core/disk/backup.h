@@ -2,7 +2,6 @@
 #pragma once
 
 #include "disk/file.h"
-#include "disk/progress.h"
 #include "disk/segment_format.h"
 
 #include <vector>
@@ -11,8 +10,7 @@ namespace dskvs {
 
 // Copies `segments`, each up to its end, from one directory to the other, which holds none, and
 // syncs files and directory. After a failure the caller removes what was made. kNotFound: a segment
-// went away. kIo, kSpace, kMemory, kCancelled.
-Status copy_segments(Directory& from, Directory& to, const std::vector<SegmentFile>& segments,
-                     const Progress& progress);
+// went away. kIo, kSpace, kMemory.
+Status copy_segments(Directory& from, Directory& to, const std::vector<SegmentFile>& segments);
 
 }  // namespace dskvs

@@ -51,16 +51,15 @@ class SegmentReader {
   Status read_value(const Frame& frame, void* to, bool* intact);
 
   uint64_t offset() const { return offset_; }
-  uint64_t end() const { return end_; }
   const char* bad_kind() const { return bad_kind_; }
   // All of a frame whose header is intact, or else one place for a header.
   uint64_t bad_bytes() const { return bad_bytes_; }
 
-  // Goes on at `offset`, which is a multiple of 8, or at end().
+  // Goes on at `offset`, which is a multiple of 8, or at the end.
   void seek(uint64_t offset);
 
   // Moves to the first place at or behind offset() where a frame header stands that is followed by
-  // its frame's bytes, or to end(). `commits_only`: a commit's header.
+  // its frame's bytes, or to the end. `commits_only`: a commit's header.
   Status find_header(bool commits_only);
 
   // Where no header tells whose the segment is, a commit does: it names the store, and its checksum

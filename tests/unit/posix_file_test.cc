@@ -408,7 +408,7 @@ TEST_CASE("a backup is the store; a failed one leaves nothing") {
   }
   REQUIRE(client.writer->sync() == Status::kOk);
   const auto to = open_locked(posix_file_system(), (temp / "to").c_str());
-  REQUIRE(copy_segments(*from, *to, client.writer->snapshot(), {}) == Status::kOk);
+  REQUIRE(copy_segments(*from, *to, client.writer->snapshot()) == Status::kOk);
   const Recovered found = recover_all(*to);
   REQUIRE(found.status == Status::kOk);
   REQUIRE(found.contents == client.at(client.accepted()));
@@ -419,7 +419,7 @@ TEST_CASE("a backup is the store; a failed one leaves nothing") {
   {
     NewStore target;
     REQUIRE(target.open(posix_file_system(), other.c_str()) == Status::kOk);
-    REQUIRE(copy_segments(*from, target.directory(), snapshot, {}) == Status::kNotFound);
+    REQUIRE(copy_segments(*from, target.directory(), snapshot) == Status::kNotFound);
   }
   std::vector<DirectoryEntry> entries;
   REQUIRE(open_directory(other)->list(&entries) == Status::kOk);
