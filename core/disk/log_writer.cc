@@ -57,7 +57,6 @@ Status LogWriter::begin(uint64_t last_epoch) {
   }
   rotate_wanted_ = false;
   batch_ = Batch{};
-  batch_.open = true;
   batch_.first_epoch = (fresh ? durable_epoch_ : written_epoch_) + 1;
   batch_.last_epoch = last_epoch;
   batch_.start = offset_;
@@ -153,7 +152,7 @@ Status LogWriter::put(std::string_view collection, std::string_view member, cons
 
 Status LogWriter::append(FrameType type, std::string_view collection, std::string_view member,
                          const void* value, uint64_t value_size) {
-  if (!batch_.open) return fail(Status::kIo, "the log's batch has failed before");
+  if (file_ == nullptr) return fail(Status::kIo, "the log's batch has failed before");
   const size_t key_size = collection.size() + (type == FrameType::kDrop ? 0 : 1 + member.size());
   const bool large = value_size >= kLargeValueBytes;
   const uint64_t to_stage = frame_bytes(key_size, large ? 8 : value_size);
@@ -237,12 +236,11 @@ Status LogWriter::write(std::span<const Piece> pieces, uint64_t bytes) {
 }
 
 Status LogWriter::commit(uint64_t first_live_segment) {
-  if (!batch_.open) return fail(Status::kIo, "the log's batch has failed before");
+  if (file_ == nullptr) return fail(Status::kIo, "the log's batch has failed before");
   const uint64_t first_live = std::max(first_live_segment, first_live_written_);
   if (Status status = write_commit(first_live); status != Status::kOk) {
     return abandon_after_write(status);
   }
-  batch_.open = false;
   written_epoch_ = batch_.last_epoch;
   first_live_written_ = first_live;
   live_.back().end = offset_;
@@ -375,7 +373,6 @@ Status LogWriter::abandon_after_write(Status status) {
 Status LogWriter::abandon(Status status) {
   (void)file_->close();
   file_.reset();
-  batch_.open = false;
   first_live_written_ = first_live_durable_;
   SegmentFile left = live_.back();
   live_.pop_back();

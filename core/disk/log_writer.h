@@ -128,7 +128,6 @@ class LogWriter {
 
  private:
   struct Batch {
-    bool open = false;
     uint64_t first_epoch = 0;
     uint64_t last_epoch = 0;
     uint64_t start = 0;  // offset of its first frame
