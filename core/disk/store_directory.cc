@@ -14,6 +14,13 @@ bool marks_a_store(const DirectoryEntry& entry) {
   return entry.name == kLockName || parse_segment_name(entry.name, &id);
 }
 
+// Without what mkfs leaves.
+Status list_contents(Directory& directory, std::vector<DirectoryEntry>* entries) {
+  const Status status = directory.list(entries);
+  std::erase_if(*entries, [](const DirectoryEntry& entry) { return entry.name == "lost+found"; });
+  return status;
+}
+
 }  // namespace
 
 Status open_store_directory(FileSystem& files, const char* path, Presence presence,
@@ -23,16 +30,13 @@ Status open_store_directory(FileSystem& files, const char* path, Presence presen
   Status status = files.open_directory(path, presence, kLockName, &opened);
   if (status != Status::kOk) return status;
   std::vector<DirectoryEntry> entries;
-  status = opened->list(&entries);
+  status = list_contents(*opened, &entries);
   if (status != Status::kOk) return status;
   const bool store = std::any_of(entries.begin(), entries.end(), marks_a_store);
-  const bool empty = std::all_of(entries.begin(), entries.end(), [](const DirectoryEntry& entry) {
-    return entry.name == "lost+found";
-  });
-  if (presence == Presence::kMustBeNew && !empty) {
+  if (presence == Presence::kMustBeNew && !entries.empty()) {
     return fail(Status::kPath, "'{}' is there already and is not empty", path);
   }
-  if (!store && !empty) {
+  if (!store && !entries.empty()) {
     return fail(Status::kPath, "'{}' is neither a store nor an empty directory", path);
   }
   if (!store && presence == Presence::kMustExist) {
@@ -48,16 +52,13 @@ Status NewStore::open(FileSystem& files, const char* path) {
   if (status == Status::kOk) status = opened->lock(kLockName);
   if (status != Status::kOk) return status;
   std::vector<DirectoryEntry> entries;
-  if (status = opened->list(&entries); status != Status::kOk) {
-    const KeptFailure failure(status);
+  if (status = list_contents(*opened, &entries); status != Status::kOk) {
+    const KeptErrorText kept;
     (void)opened->unlink(kLockName);
-    return failure.again();
+    return status;
   }
   // Before the lock, another process may have made a store here, and closed it.
-  for (const DirectoryEntry& entry : entries) {
-    if (entry.name == kLockName || entry.name == "lost+found") continue;
-    return fail(Status::kPath, "'{}' is not empty any more", path);
-  }
+  if (entries.size() != 1) return fail(Status::kPath, "'{}' is not empty any more", path);
   directory_ = std::move(opened);
   return Status::kOk;
 }
