@@ -56,11 +56,14 @@ Status LogWriter::begin(uint64_t last_epoch) {
     if (Status status = create_segment(); status != Status::kOk) return status;
   }
   rotate_wanted_ = false;
-  batch_ = Batch{};
-  batch_.first_epoch = (fresh ? durable_epoch_ : written_epoch_) + 1;
-  batch_.last_epoch = last_epoch;
-  batch_.start = offset_;
+  const uint64_t first_epoch = (fresh ? durable_epoch_ : written_epoch_) + 1;
+  begin_batch(first_epoch, last_epoch);
   return Status::kOk;
+}
+
+void LogWriter::begin_batch(uint64_t first_epoch, uint64_t last_epoch) {
+  batch_ = {.first_epoch = first_epoch, .last_epoch = last_epoch, .store_id = store_id_};
+  batch_start_ = offset_;
 }
 
 // So that nothing has to grow while a segment changes its place from one list to another.
@@ -248,15 +251,10 @@ Status LogWriter::commit(uint64_t first_live_segment) {
 }
 
 Status LogWriter::write_commit(uint64_t first_live_segment) {
-  encode_commit_payload({.first_epoch = batch_.first_epoch,
-                         .last_epoch = batch_.last_epoch,
-                         .frames = batch_.frames,
-                         .bytes = offset_ - batch_.start,
-                         .digest = batch_.digest,
-                         .durable_epoch = durable_epoch_,
-                         .first_live_segment = first_live_segment,
-                         .store_id = store_id_},
-                        staging_.get() + staged_bytes_ + kFrameHeaderBytes);
+  batch_.bytes = offset_ - batch_start_;
+  batch_.durable_epoch = durable_epoch_;
+  batch_.first_live_segment = first_live_segment;
+  encode_commit_payload(batch_, staging_.get() + staged_bytes_ + kFrameHeaderBytes);
   stage_frame(FrameType::kCommit, 0, kCommitPayloadBytes, nullptr);
   return flush();
 }
@@ -407,10 +405,7 @@ Status LogWriter::close() {
   if (Status status = sync(); status != Status::kOk) return status;
   unlink_garbage();
   if (file_ == nullptr) return Status::kOk;
-  batch_ = Batch{};
-  batch_.first_epoch = written_epoch_ + 1;  // an empty range: it commits nothing
-  batch_.last_epoch = written_epoch_;
-  batch_.start = offset_;
+  begin_batch(written_epoch_ + 1, written_epoch_);  // an empty range: it commits nothing
   if (write_commit(first_live_written_) == Status::kOk) live_.back().end = offset_;
   const Status status = file_->close();
   file_.reset();

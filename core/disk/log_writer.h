@@ -127,14 +127,6 @@ class LogWriter {
   }
 
  private:
-  struct Batch {
-    uint64_t first_epoch = 0;
-    uint64_t last_epoch = 0;
-    uint64_t start = 0;  // offset of its first frame
-    uint64_t frames = 0;
-    uint64_t digest = kDigestStart;
-  };
-
   enum class Errand { kNone, kSync, kUnlink };
   // What a sync that begins now makes durable.
   struct SyncGoal {
@@ -145,6 +137,7 @@ class LogWriter {
 
   Status reserve_lists();
   bool must_rotate() const;
+  void begin_batch(uint64_t first_epoch, uint64_t last_epoch);
   Status rotate();
   Status create_segment();
   Status write_segment_header(uint64_t id);
@@ -197,8 +190,9 @@ class LogWriter {
   FrameSeed seed_;
   uint64_t offset_ = 0;          // of the next frame
   uint64_t flushed_offset_ = 0;  // up to here the system has it
-  Batch batch_;
-  SyncGoal goal_;  // of the sync that was prepared last
+  CommitPayload batch_{};
+  uint64_t batch_start_ = 0;  // offset of its first frame
+  SyncGoal goal_;             // of the sync that was prepared last
   Errand errand_ = Errand::kNone;
 
   // Frames wait here; large values are only pointed to. pieces_ are in file order, and the staged

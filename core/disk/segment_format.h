@@ -40,7 +40,7 @@ struct SegmentName {
 };
 bool parse_segment_name(std::string_view name, uint64_t* id);
 
-// The next three stand on disk as they are here.
+// This, FrameHeader and CommitPayload stand on disk as they are here.
 struct SegmentHeader {
   StoreId store_id;
   uint64_t segment_id;
@@ -60,15 +60,21 @@ struct FrameHeader {
   uint64_t value_size;
 };
 
+inline constexpr uint64_t kDigestStart = 0x6473'6b76'7331u;
+constexpr uint64_t add_to_digest(uint64_t digest, uint64_t frame_checksum) {
+  digest = (digest ^ frame_checksum) * 0x9E3779B97F4A7C15u;
+  return digest ^ (digest >> 29);
+}
+
 struct CommitPayload {
-  uint64_t first_epoch;
-  uint64_t last_epoch;
-  uint64_t frames;         // put, remove and drop frames of the batch
-  uint64_t bytes;          // from the batch's first frame to the commit frame
-  uint64_t digest;         // of the frames' checksums, in order
-  uint64_t durable_epoch;  // known to be durable when this was written
-  uint64_t first_live_segment;
-  StoreId store_id;  // lets salvage read a segment whose header is lost
+  uint64_t first_epoch = 0;
+  uint64_t last_epoch = 0;
+  uint64_t frames = 0;             // put, remove and drop frames of the batch
+  uint64_t bytes = 0;              // from the batch's first frame to the commit frame
+  uint64_t digest = kDigestStart;  // of the frames' checksums, in order
+  uint64_t durable_epoch = 0;      // known to be durable when this was written
+  uint64_t first_live_segment = 0;
+  StoreId store_id{};  // lets salvage read a segment whose header is lost
 };
 
 enum class HeaderState { kGood, kBad, kLaterVersion };
@@ -114,11 +120,5 @@ bool all_zero(const std::byte* bytes, size_t size);
 
 void encode_commit_payload(const CommitPayload& payload, std::byte* bytes);
 CommitPayload decode_commit_payload(const std::byte* bytes);
-
-inline constexpr uint64_t kDigestStart = 0x6473'6b76'7331u;
-constexpr uint64_t add_to_digest(uint64_t digest, uint64_t frame_checksum) {
-  digest = (digest ^ frame_checksum) * 0x9E3779B97F4A7C15u;
-  return digest ^ (digest >> 29);
-}
 
 }  // namespace dskvs

@@ -71,8 +71,8 @@ FAULTS = [
      "  } else if (fresh) {\n"
      "    if (Status status = create_segment(); status != Status::kOk) return status;"),
     ("commit_claims_durable", "a commit records its own past as durable when it is only written",
-     "disk/log_writer.cc", ".durable_epoch = durable_epoch_,",
-     ".durable_epoch = PLANTED ? written_epoch_ : durable_epoch_,"),
+     "disk/log_writer.cc", "batch_.durable_epoch = durable_epoch_;",
+     "batch_.durable_epoch = PLANTED ? written_epoch_ : durable_epoch_;"),
     ("unlink_before_durable", "cleaned segments go before the commit that replaces them is durable",
      "disk/log_writer.cc", "  live_.back().end = offset_;\n  return Status::kOk;\n}\n\n"
      "Status LogWriter::write_commit",
