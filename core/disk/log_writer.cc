@@ -29,15 +29,15 @@ LogWriter::LogWriter(Directory& directory, LogPosition position, uint64_t segmen
       store_id_(position.store_id),
       segment_bytes_(segment_bytes),
       next_segment_id_(position.next_segment_id),
-      written_epoch_(position.recovered_epoch),
-      durable_epoch_(position.durable_epoch),
-      durable_segment_(position.durable_segment),
-      durable_offset_(position.durable_offset),
+      written_{.epoch = position.recovered_epoch},
+      durable_{.epoch = position.durable_epoch,
+               .segment = position.durable_segment,
+               .end = position.durable_offset},
       head_(position.head),
       live_(std::move(position.chain)),
       zombies_(std::move(position.zombies)),
       staging_(new std::byte[kStagingBytes]) {
-  if (!live_.empty()) first_live_durable_ = live_.front().id;
+  if (!live_.empty()) durable_.first_live = live_.front().id;
   pieces_.reserve(kPiecesMax);
   (void)find_reserve();
 }
@@ -56,7 +56,7 @@ Status LogWriter::begin(uint64_t last_epoch) {
     if (Status status = create_segment(); status != Status::kOk) return status;
   }
   rotate_wanted_ = false;
-  const uint64_t first_epoch = (fresh ? durable_epoch_ : written_epoch_) + 1;
+  const uint64_t first_epoch = (fresh ? durable_.epoch : written_.epoch) + 1;
   begin_batch(first_epoch, last_epoch);
   return Status::kOk;
 }
@@ -86,7 +86,7 @@ bool LogWriter::must_rotate() const {
 
 uint64_t LogWriter::undurable_bytes() const {
   if (file_ == nullptr) return 0;
-  return offset_ - (live_.back().id == durable_segment_ ? durable_offset_ : kSegmentStart);
+  return offset_ - (live_.back().id == durable_.segment ? durable_.end : kSegmentStart);
 }
 
 // What the full segment holds becomes durable before its successor is there.
@@ -115,7 +115,7 @@ Status LogWriter::create_segment() {
   live_.push_back({id, 0, 0});
   status = write_segment_header(id);
   if (status != Status::kOk) return abandon(status);
-  first_live_written_ = first_live_durable_ == 0 ? id : first_live_durable_;
+  written_.first_live = durable_.first_live == 0 ? id : durable_.first_live;
   seed_ = FrameSeed(store_id_, id);
   offset_ = flushed_offset_ = kSegmentStart;
   staged_bytes_ = cut_bytes_ = 0;
@@ -129,9 +129,9 @@ Status LogWriter::create_segment() {
 Status LogWriter::write_segment_header(uint64_t id) {
   encode_segment_header({.store_id = store_id_,
                          .segment_id = id,
-                         .previous_segment = durable_segment_,
-                         .previous_end = durable_offset_,
-                         .first_epoch = durable_epoch_ + 1},
+                         .previous_segment = durable_.segment,
+                         .previous_end = durable_.end,
+                         .first_epoch = durable_.epoch + 1},
                         staging_.get());
   flushed_offset_ = 0;
   const Piece piece{staging_.get(), kBlockBytes};
@@ -240,19 +240,18 @@ Status LogWriter::write(std::span<const Piece> pieces, uint64_t bytes) {
 
 Status LogWriter::commit(uint64_t first_live_segment) {
   if (file_ == nullptr) return fail(Status::kIo, "the log's batch has failed before");
-  const uint64_t first_live = std::max(first_live_segment, first_live_written_);
+  const uint64_t first_live = std::max(first_live_segment, written_.first_live);
   if (Status status = write_commit(first_live); status != Status::kOk) {
     return abandon_after_write(status);
   }
-  written_epoch_ = batch_.last_epoch;
-  first_live_written_ = first_live;
+  written_ = {batch_.last_epoch, live_.back().id, offset_, first_live};
   live_.back().end = offset_;
   return Status::kOk;
 }
 
 Status LogWriter::write_commit(uint64_t first_live_segment) {
   batch_.bytes = offset_ - batch_start_;
-  batch_.durable_epoch = durable_epoch_;
+  batch_.durable_epoch = durable_.epoch;
   batch_.first_live_segment = first_live_segment;
   encode_commit_payload(batch_, staging_.get() + staged_bytes_ + kFrameHeaderBytes);
   stage_frame(FrameType::kCommit, 0, kCommitPayloadBytes, nullptr);
@@ -261,13 +260,13 @@ Status LogWriter::write_commit(uint64_t first_live_segment) {
 
 Status LogWriter::sync() {
   if (Status status = finish_sync(); status != Status::kOk) return status;
-  if (file_ == nullptr || durable_epoch_ == written_epoch_) return Status::kOk;
+  if (file_ == nullptr || durable_.epoch == written_.epoch) return Status::kOk;
   const Status status = prepare_sync();
   return file_ == nullptr ? status : end_sync(file_->sync());
 }
 
 Status LogWriter::start_sync() {
-  if (file_ == nullptr || durable_epoch_ == written_epoch_) return Status::kOk;
+  if (file_ == nullptr || durable_.epoch == written_.epoch) return Status::kOk;
   const Status status = prepare_sync();
   if (file_ == nullptr) return status;
   errand_ = Errand::kSync;
@@ -308,14 +307,10 @@ void LogWriter::end_unlink(Status status) {
 Status LogWriter::prepare_sync() {
   if (Status status = write_padding(); status != Status::kOk) {
     status = abandon_after_write(status);
-    return durable_epoch_ == written_epoch_ ? Status::kOk : status;
+    return durable_.epoch == written_.epoch ? Status::kOk : status;
   }
-  goal_ = sync_goal();
+  goal_ = written_;
   return Status::kOk;
-}
-
-LogWriter::SyncGoal LogWriter::sync_goal() const {
-  return {.epoch = written_epoch_, .end = live_.back().end, .first_live = first_live_written_};
 }
 
 Status LogWriter::end_sync(Status status) {
@@ -337,13 +332,10 @@ Status LogWriter::write_padding() {
 }
 
 void LogWriter::became_durable() {
-  durable_epoch_ = goal_.epoch;
-  durable_segment_ = live_.back().id;
-  durable_offset_ = goal_.end;
-  first_live_durable_ = goal_.first_live;
+  durable_ = goal_;
   ++syncs_;
   const auto first_live = std::find_if(live_.begin(), live_.end(), [this](const SegmentFile& s) {
-    return s.id >= first_live_durable_;
+    return s.id >= durable_.first_live;
   });
   garbage_.insert(garbage_.end(), live_.begin(), first_live);
   live_.erase(live_.begin(), first_live);
@@ -358,9 +350,9 @@ void LogWriter::became_durable() {
 // durable; what the failed write left behind them is no part of the log.
 Status LogWriter::abandon_after_write(Status status) {
   if (Status synced = finish_sync(); synced != Status::kOk) return synced;  // abandoned already
-  const bool holds_undurable = live_.back().end != 0 && written_epoch_ > durable_epoch_;
+  const bool holds_undurable = live_.back().end != 0 && written_.epoch > durable_.epoch;
   if (holds_undurable && file_->sync() == Status::kOk) {
-    goal_ = sync_goal();
+    goal_ = written_;
     became_durable();
   }
   SegmentFile& left = live_.back();
@@ -371,11 +363,11 @@ Status LogWriter::abandon_after_write(Status status) {
 Status LogWriter::abandon(Status status) {
   (void)file_->close();
   file_.reset();
-  first_live_written_ = first_live_durable_;
+  written_.first_live = durable_.first_live;
   SegmentFile left = live_.back();
   live_.pop_back();
-  if (left.id == durable_segment_) {
-    left.end = durable_offset_;
+  if (left.id == durable_.segment) {
+    left.end = durable_.end;
     live_.push_back(left);
   } else if (left.end == 0) {
     garbage_.push_back(left);
@@ -405,8 +397,8 @@ Status LogWriter::close() {
   if (Status status = sync(); status != Status::kOk) return status;
   unlink_garbage();
   if (file_ == nullptr) return Status::kOk;
-  begin_batch(written_epoch_ + 1, written_epoch_);  // an empty range: it commits nothing
-  if (write_commit(first_live_written_) == Status::kOk) live_.back().end = offset_;
+  begin_batch(written_.epoch + 1, written_.epoch);  // an empty range: it commits nothing
+  if (write_commit(written_.first_live) == Status::kOk) live_.back().end = offset_;
   const Status status = file_->close();
   file_.reset();
   return status;
@@ -443,7 +435,7 @@ bool LogWriter::find_reserve() {
 // Room that is given up when the disk is full, so that removals, and the close, still get through.
 // Not before anything is durable: where there is a reserve, recovery misses a log that is gone.
 void LogWriter::make_reserve() {
-  if (reserve_bytes_ >= kReserveBytes || !reserve_works_ || durable_epoch_ == 0) return;
+  if (reserve_bytes_ >= kReserveBytes || !reserve_works_ || durable_.epoch == 0) return;
   const bool too_small = find_reserve();  // as a crash may leave it
   if (too_small && directory_.unlink(kReserveName) != Status::kOk) reserve_works_ = false;
   if (!reserve_works_) return;
@@ -474,7 +466,7 @@ bool LogWriter::free_room() {
   for (auto* list : {&live_, &zombies_}) {
     for (SegmentFile& found : *list) {
       // Behind the durable point, what was written in this session may stand.
-      if (found.id == segment() || (found.id == durable_segment_ && found.id != head_.id)) continue;
+      if (found.id == segment() || (found.id == durable_.segment && found.id != head_.id)) continue;
       const uint64_t bytes = found.bytes;
       cut_behind(found, found.id == head_.id ? head_.end : found.end);
       if (found.bytes < bytes) freed = true;

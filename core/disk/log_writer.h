@@ -99,8 +99,8 @@ class LogWriter {
   // In its place when the disk gave out: leaves as much room behind as can be.
   void give_up();
 
-  uint64_t written_epoch() const { return written_epoch_; }
-  uint64_t durable_epoch() const { return durable_epoch_; }
+  uint64_t written_epoch() const { return written_.epoch; }
+  uint64_t durable_epoch() const { return durable_.epoch; }
 
   uint64_t segment() const { return file_ == nullptr ? 0 : live_.back().id; }  // the one written to
   uint64_t segment_offset() const { return offset_; }  // where its next frame goes
@@ -109,7 +109,7 @@ class LogWriter {
   // Of the segment in hand.
   uint64_t undurable_bytes() const;
   // A sync would let segments go.
-  bool has_dead_segments() const { return first_live_written_ > first_live_durable_; }
+  bool has_dead_segments() const { return written_.first_live > durable_.first_live; }
   const std::vector<SegmentFile>& live_segments() const { return live_; }  // oldest first
 
   uint64_t segments() const;                                 // files, of use or not
@@ -128,11 +128,12 @@ class LogWriter {
 
  private:
   enum class Errand { kNone, kSync, kUnlink };
-  // What a sync that begins now makes durable.
-  struct SyncGoal {
+  // A commit, as the end of all that counts.
+  struct Point {
     uint64_t epoch = 0;
-    uint64_t end = 0;
-    uint64_t first_live = 0;
+    uint64_t segment = 0;
+    uint64_t end = 0;         // just behind it
+    uint64_t first_live = 0;  // segment, as it says; 0: none did
   };
 
   Status reserve_lists();
@@ -155,7 +156,6 @@ class LogWriter {
   Status finish_sync();
   Status end_sync(Status status);
   void end_unlink(Status status);
-  SyncGoal sync_goal() const;
   void became_durable();
   Status abandon_after_write(Status status);
   Status abandon(Status status);
@@ -172,16 +172,13 @@ class LogWriter {
   uint64_t segment_bytes_;
   bool rotate_wanted_ = false;
   uint64_t next_segment_id_;
-  uint64_t written_epoch_;
-  uint64_t durable_epoch_;
-  uint64_t durable_segment_;
-  uint64_t durable_offset_;
-  uint64_t first_live_written_ = 0;     // what the last commit said, and the last durable one;
-  uint64_t first_live_durable_ = 0;     // 0: none did
+  Point written_;  // the last; its segment is the one in hand, or was
+  Point durable_;
+  Point goal_;                          // of the sync that was prepared last
   const SegmentFile head_;              // found at open
   std::vector<SegmentFile> live_;       // oldest first; with a file open, the last is that file
   std::vector<SegmentFile> zombies_;    // found at open; gone with the first durable commit
-  std::vector<SegmentFile> abandoned_;  // the last one left that holds commits above durable_epoch_
+  std::vector<SegmentFile> abandoned_;  // the last one left that holds commits above durable_.epoch
   std::vector<SegmentFile> garbage_;    // to be unlinked when no pin forbids it, from the front
   size_t unlinks_to_try_ = 0;           // of them, until something new happens
   uint64_t pins_ = 0;
@@ -192,7 +189,6 @@ class LogWriter {
   uint64_t flushed_offset_ = 0;  // up to here the system has it
   CommitPayload batch_{};
   uint64_t batch_start_ = 0;  // offset of its first frame
-  SyncGoal goal_;             // of the sync that was prepared last
   Errand errand_ = Errand::kNone;
 
   // Frames wait here; large values are only pointed to. pieces_ are in file order, and the staged

@@ -39,11 +39,11 @@ FAULTS = [
      "  if (status != Status::kOk && !(PLANTED)) return abandon(status);\n"
      "  became_durable();\n  make_reserve();\n"),
     ("sync_covers_later_epochs", "what is written while a sync is under way counts as durable with it",
-     "disk/log_writer.cc", "  durable_epoch_ = goal_.epoch;\n",
-     "  durable_epoch_ = PLANTED ? written_epoch_ : goal_.epoch;\n"),
+     "disk/log_writer.cc", "  durable_ = goal_;\n",
+     "  durable_ = goal_;\n  durable_.epoch = written_.epoch;\n"),
     ("sync_covers_later_cleaning", "segments go though the commit that says so came after the sync began",
-     "disk/log_writer.cc", "  first_live_durable_ = goal_.first_live;\n",
-     "  first_live_durable_ = PLANTED ? first_live_written_ : goal_.first_live;\n"),
+     "disk/log_writer.cc", "  durable_ = goal_;\n",
+     "  durable_ = goal_;\n  durable_.first_live = written_.first_live;\n"),
     ("write_error_ignored", "a short or failed write counts as one",
      "disk/log_writer.cc",
      "  if (status != Status::kOk) return status;\n  flushed_offset_ += bytes;",
@@ -63,7 +63,7 @@ FAULTS = [
      "  if (PLANTED && fresh && !live_.empty() && live_.back().end > kSegmentStart &&\n"
      "      directory_.open_file(SegmentName(live_.back().id).text, FileMode::kRead, &file_) ==\n"
      "          Status::kOk) {\n"
-     "    first_live_written_ = first_live_durable_;\n"
+     "    written_.first_live = durable_.first_live;\n"
      "    seed_ = FrameSeed(store_id_, live_.back().id);\n"
      "    offset_ = flushed_offset_ = live_.back().end;\n"
      "    staged_bytes_ = cut_bytes_ = 0;\n"
@@ -71,8 +71,8 @@ FAULTS = [
      "  } else if (fresh) {\n"
      "    if (Status status = create_segment(); status != Status::kOk) return status;"),
     ("commit_claims_durable", "a commit records its own past as durable when it is only written",
-     "disk/log_writer.cc", "batch_.durable_epoch = durable_epoch_;",
-     "batch_.durable_epoch = PLANTED ? written_epoch_ : durable_epoch_;"),
+     "disk/log_writer.cc", "batch_.durable_epoch = durable_.epoch;",
+     "batch_.durable_epoch = PLANTED ? written_.epoch : durable_.epoch;"),
     ("unlink_before_durable", "cleaned segments go before the commit that replaces them is durable",
      "disk/log_writer.cc", "  live_.back().end = offset_;\n  return Status::kOk;\n}\n\n"
      "Status LogWriter::write_commit",
@@ -106,8 +106,8 @@ FAULTS = [
      "if (status != Status::kOk || log_.durable_epoch() >= epochs_.newest_change()) return",
      "if (status != Status::kOk || PLANTED || log_.durable_epoch() >= epochs_.newest_change()) return"),
     ("range_from_written", "after an abandonment the next batch claims to follow the written epoch",
-     "disk/log_writer.cc", "(fresh ? durable_epoch_ : written_epoch_) + 1;",
-     "(fresh && !(PLANTED) ? durable_epoch_ : written_epoch_) + 1;"),
+     "disk/log_writer.cc", "(fresh ? durable_.epoch : written_.epoch) + 1;",
+     "(fresh && !(PLANTED) ? durable_.epoch : written_.epoch) + 1;"),
     ("checksum_skips_value", "the frame's checksum does not cover the value",
      "disk/log_writer.cc", "checksum(seed, frame + kChecksumFrom, staged - kChecksumFrom);",
      "checksum(seed, frame + kChecksumFrom,\n"
@@ -138,8 +138,8 @@ FAULTS = [
      "disk/recovery.cc", "  chain_.push_back({head_, head_found_->order.end()});",
      "  chain_.push_back({head_, PLANTED ? head_found_->stop : head_found_->order.end()});"),
     ("reserve_before_durable", "the reserve is there before there is a log that could be missed",
-     "disk/log_writer.cc", "!reserve_works_ || durable_epoch_ == 0) return;",
-     "!reserve_works_ || (durable_epoch_ == 0 && !(PLANTED))) return;"),
+     "disk/log_writer.cc", "!reserve_works_ || durable_.epoch == 0) return;",
+     "!reserve_works_ || (durable_.epoch == 0 && !(PLANTED))) return;"),
     ("first_live_ignored", "segments that were cleaned away are missed",
      "disk/recovery.cc",
      "if (header.previous_segment == 0 || header.previous_segment < first_live) return",
