@@ -258,22 +258,21 @@ LogPosition Recovery::position() const {
   if (survey_.segments.empty()) return position;
   position.next_segment_id = survey_.segments.back().id + 1;
   position.recovered_epoch = report_.recovered_epoch;
-  auto durable = chain_.begin();
+  bool in_head = false;  // the durable point is
   if (head_ != nullptr) {
     const SegmentOrder& order = head_found_->order;
-    const bool in_head = order.durable_end() != 0;
+    in_head = order.durable_end() != 0;
     position.head = {.id = head_->id, .bytes = head_->bytes, .end = order.end()};
     position.durable_epoch = order.durable_epoch();
     position.durable_segment = in_head ? head_->id : head_->header.previous_segment;
     position.durable_offset = in_head ? order.durable_end() : head_->header.previous_end;
-    if (!in_head) ++durable;
   }
-  for (auto link = chain_.end(); link != durable;) {
-    --link;
-    const bool is_last = link->segment->id == position.durable_segment;
-    position.chain.push_back({.id = link->segment->id,
-                              .bytes = link->segment->bytes,
-                              .end = is_last ? position.durable_offset : link->end});
+  for (auto link = chain_.rbegin(); link != chain_.rend(); ++link) {
+    const SegmentInfo& segment = *link->segment;
+    const bool is_head = &segment == head_;
+    if (is_head && !in_head) continue;
+    const uint64_t end = is_head ? position.durable_offset : link->end;
+    position.chain.push_back({.id = segment.id, .bytes = segment.bytes, .end = end});
   }
   for (const SegmentInfo& segment : survey_.segments) {
     const bool in_chain =
