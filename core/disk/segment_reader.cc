@@ -30,14 +30,7 @@ void SegmentReader::open(std::unique_ptr<File> file, FrameSeed seed, uint64_t be
   offset_ = hinted_ = begin;
   end_ = end;
   position_ = filled_ = 0;
-  grow_buffer(std::min<uint64_t>(kBufferBytes, end - begin));
-}
-
-void SegmentReader::grow_buffer(size_t bytes) {
-  if (bytes <= buffer_bytes_) return;
-  buffer_bytes_ = 0;
-  buffer_.reset(new std::byte[bytes]);
-  buffer_bytes_ = bytes;
+  buffer_.resize(std::max<size_t>(buffer_.size(), std::min<uint64_t>(kBufferBytes, end - begin)));
 }
 
 void SegmentReader::seek(uint64_t offset) {
@@ -54,18 +47,18 @@ void SegmentReader::seek(uint64_t offset) {
 // it. REQUIRES: they are within end_.
 Status SegmentReader::fill(size_t bytes) {
   if (buffered() >= bytes) return Status::kOk;
-  std::memmove(buffer_.get(), buffer_.get() + position_, buffered());
+  std::memmove(buffer_.data(), buffer_.data() + position_, buffered());
   filled_ = buffered();
   position_ = 0;
   while (filled_ < bytes) {
     const uint64_t from = offset_ + filled_;
-    const size_t want = std::min<uint64_t>(buffer_bytes_ - filled_, end_ - from);
+    const size_t want = std::min<uint64_t>(buffer_.size() - filled_, end_ - from);
     if (from + want > hinted_) {
       file_->start_reading(from + want, std::min(kHintBytes, end_ - from - want));
       hinted_ = from + want + kHintBytes / 2;
     }
     size_t got = 0;
-    Status status = file_->read(from, buffer_.get() + filled_, want, &got);
+    Status status = file_->read(from, buffer_.data() + filled_, want, &got);
     if (status != Status::kOk) return status;
     if (got == 0) return fail(Status::kIo, "a segment became shorter while it was read");
     filled_ += got;
@@ -97,7 +90,7 @@ Status SegmentReader::next(Next* what, Frame* frame) {
   if (Status status = fill(kFrameHeaderBytes); status != Status::kOk) return status;
   const uint64_t seed = seed_.at(offset_);
   FrameHeader header;
-  if (!decode_frame_header(buffer_.get() + position_, seed, &header)) {
+  if (!decode_frame_header(buffer_.data() + position_, seed, &header)) {
     return bad(what, "there is no frame header");
   }
   if (!fits(header)) return bad(what, "the frame is cut off");
@@ -107,7 +100,7 @@ Status SegmentReader::next(Next* what, Frame* frame) {
   const size_t needed = large ? kFrameHeaderBytes + header.key_size : bytes;
   if (Status status = fill(needed); status != Status::kOk) return status;
 
-  const std::byte* const at = buffer_.get() + position_;
+  const std::byte* const at = buffer_.data() + position_;
   if (!large) {
     const uint64_t hash = checksum(seed, at + kChecksumFrom, unpadded - kChecksumFrom);
     if (stored_checksum(hash) != header.checksum) return bad(what, "the frame's checksum is wrong");
@@ -156,15 +149,15 @@ Status SegmentReader::read_value(const Frame& frame, void* to, bool* intact) {
   *intact = false;
   const size_t head = kFrameHeaderBytes + frame.key.size();
   RunningChecksum hash(seed_.at(frame.offset));
-  hash.add(buffer_.get() + position_ + kChecksumFrom, head - kChecksumFrom);
+  hash.add(buffer_.data() + position_ + kChecksumFrom, head - kChecksumFrom);
   seek(offset_ + head);
   auto* out = static_cast<std::byte*>(to);
   for (uint64_t left = frame.value_size; left != 0;) {
     if (Status status = fill(1); status != Status::kOk) return status;
     const size_t size = std::min<uint64_t>(left, buffered());
-    hash.add(buffer_.get() + position_, size);
+    hash.add(buffer_.data() + position_, size);
     if (out != nullptr) {
-      std::memcpy(out, buffer_.get() + position_, size);
+      std::memcpy(out, buffer_.data() + position_, size);
       out += size;
     }
     seek(offset_ + size);
@@ -173,7 +166,7 @@ Status SegmentReader::read_value(const Frame& frame, void* to, bool* intact) {
   const size_t padding = frame.offset + frame.bytes - offset_;
   if (Status status = fill(padding); status != Status::kOk) return status;
   const bool right = stored_checksum(hash.value()) == frame.checksum;
-  *intact = right && all_zero(buffer_.get() + position_, padding);
+  *intact = right && all_zero(buffer_.data() + position_, padding);
   if (*intact) {
     seek(offset_ + padding);
   } else {
@@ -218,7 +211,7 @@ Status SegmentReader::find(size_t bytes, Is&& is) {
       }
       if (Status status = fill(bytes); status != Status::kOk) return status;
     }
-    if (is(buffer_.get() + position_)) return Status::kOk;
+    if (is(buffer_.data() + position_)) return Status::kOk;
     position_ += 8;
     offset_ += 8;
   }

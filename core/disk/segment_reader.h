@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 namespace dskvs {
 
@@ -70,7 +71,6 @@ class SegmentReader {
   template <typename Is>
   Status find(size_t bytes, Is&& is);
   Status fill(size_t bytes);
-  void grow_buffer(size_t bytes);
   Status bad(Next* what, const char* kind);
   bool fits(const FrameHeader& header) const;
   uint64_t left() const { return end_ - offset_; }
@@ -78,9 +78,8 @@ class SegmentReader {
 
   ProgressMeter& meter_;
   std::unique_ptr<File> file_;
-  std::unique_ptr<std::byte[]> buffer_;
-  size_t buffer_bytes_ = 0;  // a whole small segment, or kBufferBytes
-  size_t position_ = 0;      // in the buffer: the byte at offset_
+  std::vector<std::byte> buffer_;  // a whole small segment, or kBufferBytes
+  size_t position_ = 0;            // in the buffer: the byte at offset_
   size_t filled_ = 0;
   FrameSeed seed_;
   uint64_t offset_ = 0;
