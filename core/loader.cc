@@ -11,29 +11,10 @@ Status no_memory() noexcept { return fail(Status::kMemory, "no memory to load th
 
 static_assert(kSegmentIdMax < Entry::kDirty);
 
-Loader::~Loader() {
-  for (const Batch& batch : undurable_) forget(batch.changes);
-}
-
-void Loader::forget(const std::vector<Change>& changes) noexcept {
-  for (const Change& change : changes) {
-    if (change.entry != nullptr) {
-      change.entry->unpin();
-    } else {
-      Collection::free(change.collection);
-    }
-  }
-}
-
 // ---- Frames, on any thread.
 
 RecoverySink& Loader::begin_segment(uint64_t segment_id) {
   return segments_.emplace_back(*this, segment_id);
-}
-
-Loader::Segment::~Segment() {
-  forget(pending_);
-  for (const Batch& batch : batches_) forget(batch.changes);
 }
 
 Status Loader::Segment::put(std::string_view key, uint64_t value_size, void** value) {
@@ -45,10 +26,9 @@ Status Loader::Segment::put(std::string_view key, uint64_t value_size, void** va
 Status Loader::Segment::remove(std::string_view key) { return add_change(key, 0, true); }
 
 Status Loader::Segment::drop(std::string_view name) {
-  reserve_change();
-  Collection* holder = Collection::make(name, loader_.figures_);
+  EntryReference holder(Entry::make(name, 0));
   if (holder == nullptr) return no_memory();
-  pending_.push_back({holder, nullptr, 0, false});
+  pending_.push_back({nullptr, std::move(holder), 0, false});
   return Status::kOk;
 }
 
@@ -58,29 +38,19 @@ Status Loader::Segment::commit(uint64_t last_epoch) {
   return Status::kOk;
 }
 
-void Loader::Segment::discard() {
-  forget(pending_);
-  pending_.clear();
-}
+void Loader::Segment::discard() { pending_.clear(); }
 
 Status Loader::Segment::add_change(std::string_view text, uint64_t value_size, bool tombstone) {
   const size_t slash = text.find('/');  // there is one, or the frame would not have been read
   const std::string_view member = text.substr(slash + 1);
   Collection* collection = loader_.collection_of(text.substr(0, slash));
   if (collection == nullptr) return no_memory();
-  reserve_change();
-  Entry* entry = Entry::make(member, value_size);
+  EntryReference entry(Entry::make(member, value_size));
   if (entry == nullptr) {
     return fail(Status::kMemory, "no memory to load a value of {} bytes", value_size);
   }
-  pending_.push_back({collection, entry, KeyHash{}(member), tombstone});
+  pending_.push_back({collection, std::move(entry), KeyHash{}(member), tombstone});
   return Status::kOk;
-}
-
-// What is made next is added without throwing: it belongs to nobody until then.
-void Loader::Segment::reserve_change() {
-  if (pending_.size() == pending_.capacity())
-    pending_.reserve(std::max<size_t>(64, 2 * pending_.size()));
 }
 
 // It may stay empty in the end; finish() takes it out again.
@@ -104,36 +74,30 @@ Status Loader::end_segment() {
 
 Status Loader::apply(Batch& batch, uint32_t home) {
   constexpr size_t kAhead = 12;
-  const bool durable = batch.last_epoch <= durable_epoch_;
   const std::vector<Change>& changes = batch.changes;
   for (size_t i = 0; i < changes.size(); i++) {
-    if (i + kAhead < changes.size() && changes[i + kAhead].entry != nullptr) {
+    if (i + kAhead < changes.size() && changes[i + kAhead].collection != nullptr) {
       const Change& later = changes[i + kAhead];
-      __builtin_prefetch(later.entry, 1);
+      __builtin_prefetch(later.entry.get(), 1);
       later.collection->members().prefetch(later.hash);
     }
     Status status = apply(changes[i], home);
     if (status != Status::kOk) return status;
   }
   reclaimer::reclaim_if_due();
-  if (durable) {
-    forget(changes);
-    batch.changes.clear();
-  } else {
-    undurable_.push_back(std::move(batch));
-  }
+  if (batch.last_epoch > durable_epoch_) undurable_.push_back(std::move(batch));
   return Status::kOk;
 }
 
 Status Loader::apply(const Change& change, uint32_t home) {
-  if (change.entry == nullptr) {
-    apply_drop(change.collection->key());
+  if (change.collection == nullptr) {
+    apply_drop(change.entry->key());
     return Status::kOk;
   }
   (void)reclaimer::prepare_to_retire();  // does not fail: the opening thread has done it before
   Status status = change.collection->members().update(
       change.hash, change.entry->key(), !change.tombstone, [&](Entry* current, Entry** next) {
-        *next = change.tombstone ? nullptr : change.entry;
+        *next = change.tombstone ? nullptr : change.entry.get();
         if (*next != nullptr) {
           change.entry->pin();
           change.entry->set_home(home);
@@ -172,15 +136,12 @@ Status Loader::finish(Epochs& epochs, Unsettled* unsettled) {
   Status status = Status::kOk;
   for (Batch& batch : undurable_) {
     for (Change& change : batch.changes) {
-      if (change.entry == nullptr) {
-        change.collection->dropped_epoch.store(last_epoch, std::memory_order_relaxed);
-        epochs.note_ended(*change.collection);
+      if (change.collection == nullptr) {
+        if (status == Status::kOk) status = add_drop(change, epochs, last_epoch);
       } else if (change.tombstone) {
         if (status == Status::kOk) status = add_removal(change, epochs, unsettled);
-        if (status != Status::kOk) change.entry->unpin();
       } else {
         change.entry->set_home(Entry::kNowhere);
-        change.entry->unpin();
       }
     }
   }
@@ -209,7 +170,15 @@ void Loader::take_out_empty(Epochs& epochs) {
   } while (cursor != 0);
 }
 
-Status Loader::add_removal(const Change& change, Epochs& epochs, Unsettled* unsettled) {
+Status Loader::add_drop(const Change& change, Epochs& epochs, uint64_t epoch) {
+  Collection* dropped = Collection::make(change.entry->key(), figures_);
+  if (dropped == nullptr) return no_memory();
+  dropped->dropped_epoch.store(epoch, std::memory_order_relaxed);
+  epochs.note_ended(*dropped);
+  return Status::kOk;
+}
+
+Status Loader::add_removal(Change& change, Epochs& epochs, Unsettled* unsettled) {
   DirtyChunk* chunk = unsettled->removals;
   if (chunk == nullptr || chunk->count == DirtyChunk::kRecords) {
     chunk = epochs.take_chunk();
@@ -220,7 +189,7 @@ Status Loader::add_removal(const Change& change, Epochs& epochs, Unsettled* unse
   }
   DirtyRecord& record = chunk->records[chunk->count++];
   record.collection = change.collection;
-  record.word.store(reinterpret_cast<uintptr_t>(change.entry) | DirtyRecord::kTombstone,
+  record.word.store(reinterpret_cast<uintptr_t>(change.entry.release()) | DirtyRecord::kTombstone,
                     std::memory_order_relaxed);
   return Status::kOk;
 }

@@ -5,6 +5,7 @@
 #include "memory/epoch.h"
 
 #include <deque>
+#include <memory>
 #include <vector>
 
 namespace dskvs {
@@ -19,7 +20,6 @@ class Loader final : public SegmentedSink {
   // REQUIRES: a reclaimer::prepare_to_retire() of this thread that did not fail. None does after
   // it.
   Loader(Catalog& catalog, TableFigures& figures) : catalog_(catalog), figures_(figures) {}
-  ~Loader() override;
 
   void begin(uint64_t durable_epoch) override { durable_epoch_ = durable_epoch; }
   RecoverySink& begin_segment(uint64_t segment_id) override;
@@ -29,10 +29,14 @@ class Loader final : public SegmentedSink {
   Status finish(Epochs& epochs, Unsettled* unsettled);
 
  private:
+  struct Unpin {
+    void operator()(Entry* entry) const noexcept { entry->unpin(); }
+  };
+  using EntryReference = std::unique_ptr<Entry, Unpin>;
   struct Change {
-    Collection* collection;  // of a drop: a holder of its name, outside the catalog
-    Entry* entry;            // nullptr: the collection is dropped
-    uint64_t hash;           // of the entry's key
+    Collection* collection;  // nullptr: the one that the entry's key names is dropped
+    EntryReference entry;
+    uint64_t hash;  // of the entry's key
     bool tombstone;
   };
   struct Batch {
@@ -40,11 +44,10 @@ class Loader final : public SegmentedSink {
     std::vector<Change> changes;
   };
 
-  // What one segment committed. Owns the entries of its changes, each by one reference.
+  // What one segment committed.
   class Segment final : public RecoverySink {
    public:
     Segment(Loader& loader, uint64_t id) : loader_(loader), id_(static_cast<uint32_t>(id)) {}
-    ~Segment() override;
 
     Status put(std::string_view key, uint64_t value_size, void** value) override;
     Status remove(std::string_view key) override;
@@ -56,7 +59,6 @@ class Loader final : public SegmentedSink {
     friend class Loader;
 
     Status add_change(std::string_view key, uint64_t value_size, bool tombstone);
-    void reserve_change();
 
     Loader& loader_;
     const uint32_t id_;
@@ -68,9 +70,9 @@ class Loader final : public SegmentedSink {
   Status apply(Batch& batch, uint32_t home);
   Status apply(const Change& change, uint32_t home);
   void apply_drop(std::string_view name);
-  static void forget(const std::vector<Change>& changes) noexcept;
   void take_out_empty(Epochs& epochs);
-  Status add_removal(const Change& change, Epochs& epochs, Unsettled* unsettled);
+  Status add_drop(const Change& change, Epochs& epochs, uint64_t epoch);
+  Status add_removal(Change& change, Epochs& epochs, Unsettled* unsettled);
 
   Catalog& catalog_;
   TableFigures& figures_;
