@@ -1,0 +1,173 @@
+// Goal: nothing is given back that somebody may still be looking at, at the two moments that need
+// an argument: a removal that is recorded and not yet made, and an object that is retired before it
+// is out of reach.
+// Method: threads hand over to one another through flags, and through the reclaimer's clock, which
+// moves when somebody begins to wait for readers. Nothing depends on time.
+#include <sched.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <optional>
+#include <thread>
+
+#include "hash.h"
+#include "memory/epoch.h"
+#include "support/catch.h"
+
+namespace dskvs::test {
+namespace {
+
+template <typename Condition>
+void await(Condition&& condition) {
+  while (!condition()) sched_yield();
+}
+
+uint64_t reclaimer_clock() { return reclaimer::clock.load(); }
+
+void prepare_thread() {
+  if (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) std::abort();
+}
+
+// A thread that is in a section from its construction to leave().
+class Reader {
+ public:
+  Reader() {
+    await([&] { return inside_.load(); });
+  }
+  ~Reader() { leave(); }
+  void leave() {
+    leaving_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  void read() {
+    prepare_thread();
+    ReadSection section;
+    inside_ = true;
+    await([&] { return leaving_.load(); });
+  }
+
+  std::atomic<bool> inside_{false};
+  std::atomic<bool> leaving_{false};
+  std::thread thread_{[this] { read(); }};
+};
+
+// One collection with one entry, which belongs to an epoch that is sealed.
+class OneEntry {
+ public:
+  OneEntry() {
+    prepare_thread();
+    change([&](Entry* current, Entry** next) {
+      *next = Entry::make(kMember, 0);
+      return epochs.record_put(*collection, *next, current, &first_);
+    });
+    (void)epochs.seal();
+  }
+  ~OneEntry() {
+    collection->members().take_all([](Entry* entry) { entry->unpin(); });
+    Collection::free(collection);
+  }
+
+  // Puts another version in its place, or removes it; `recorded` is called in between.
+  template <typename Recorded>
+  void replace(bool remove, Recorded&& recorded) {
+    change([&](Entry* current, Entry** next) {
+      Entry* entry = remove ? nullptr : Entry::make(kMember, 0);
+      const Status status = remove ? epochs.record_remove(*collection, current, &first_)
+                                   : epochs.record_put(*collection, entry, current, &first_);
+      recorded();
+      *next = entry;
+      return status;
+    });
+  }
+
+  Entry* find() { return collection->members().find(KeyHash{}(kMember), kMember); }
+
+  Epochs epochs{steady_clock(), 1, 1};
+  TableFigures figures;
+  Collection* const collection = Collection::make("collection", figures);
+
+ private:
+  static constexpr std::string_view kMember = "member";
+
+  template <typename Change>
+  void change(Change&& change) {
+    ReadSection section;
+    if (collection->members().update(KeyHash{}(kMember), kMember, true, change) != Status::kOk) {
+      std::abort();
+    }
+  }
+
+  bool first_ = false;
+};
+
+TEST_CASE("a seal waits for who began while a removal was recorded and not yet made") {
+  for (const bool remove : {false, true}) {
+    OneEntry store;
+    std::atomic<bool> recorded{false};
+    std::atomic<bool> going_on{false};
+    std::atomic<bool> sealed{false};
+    std::thread writer([&] {
+      prepare_thread();
+      store.replace(remove, [&] {
+        recorded = true;
+        await([&] { return going_on.load(); });
+      });
+    });
+    await([&] { return recorded.load(); });
+
+    const uint64_t before = reclaimer_clock();
+    std::thread persister([&] {
+      (void)store.epochs.seal();
+      sealed = true;
+    });
+    await([&] { return reclaimer_clock() > before; });  // it waits for the writer
+    const uint64_t first_wait = reclaimer_clock();
+    {
+      ReadSection section;
+      CHECK(store.find() != nullptr);
+      going_on = true;
+      writer.join();
+      CHECK((store.find() == nullptr) == remove);
+      await([&] { return sealed || reclaimer_clock() > first_wait; });
+      CHECK(sealed != remove);
+    }
+    persister.join();
+  }
+}
+
+TEST_CASE("bags are left alone while their thread is in a section") {
+  prepare_thread();
+  std::atomic<bool> given_back[2] = {};
+  const auto retire = [](std::atomic<bool>& object, size_t bytes) {
+    reclaimer::retire(&object, bytes, [](void* retired) noexcept {
+      static_cast<std::atomic<bool>*>(retired)->store(true);
+    });
+  };
+  std::optional<Reader> reader;
+  {
+    Reader waited_for;
+    const uint64_t before = reclaimer_clock();
+    std::thread persister(reclaimer::reclaim_all);
+    await([&] { return reclaimer_clock() > before; });
+    ReadSection section;  // too late to be waited for
+    retire(given_back[0], 1);
+    waited_for.leave();
+    persister.join();
+    reader.emplace();  // still finds the object: it is out of reach when the section ends
+  }
+  {
+    ReadSection section;
+    retire(given_back[1], size_t{1} << 30);
+  }
+  reclaimer::reclaim_if_due();
+  CHECK_FALSE(given_back[0]);
+  reader->leave();
+  reclaimer::reclaim_all();
+  CHECK(given_back[0]);
+  CHECK(given_back[1]);
+}
+
+}  // namespace
+}  // namespace dskvs::test
