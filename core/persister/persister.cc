@@ -48,11 +48,14 @@ Persister::Persister(const Environment& environment, const Options& options, Dir
 
 bool Persister::step(bool hurry) noexcept {
   uint64_t now = environment_.clock.now_us();
-  if (log_.errand_has_ended()) return collect_errand();
+  if (log_.errand_has_ended()) {
+    collect_errand();
+    return true;
+  }
   // What goes on beside the rest is begun first.
   if ((!heal_wanted_ && step_sync(now, false)) || step_errand(false)) return true;
   if (heal_wanted_) {
-    return step_heal(now, hurry) || step_errand(hurry) || writer_.empty_ended(rescuer_.sweeping());
+    return step_heal(now, hurry) || writer_.empty_ended(rescuer_.sweeping());
   }
   return step_write(now, hurry) || step_sync(now, hurry) || step_errand(hurry) || step_snapshot() ||
          step_compact() || housekeeping_.provision() || step_clean() ||
@@ -109,11 +112,11 @@ bool Persister::step_sync(uint64_t now, bool hurry) noexcept {
 }
 
 bool Persister::step_errand(bool hurry) noexcept {
-  if (log_.has_errand()) return hurry && collect_errand();
+  if (log_.has_errand()) {
+    if (hurry) collect_errand();
+    return hurry;
+  }
   if (!log_.has_files_to_unlink()) return false;
-  // To leave a full segment takes syncs in short order, and to unlink takes long.
-  bool leaving = log_.segment_full() && !all_is_durable();
-  if (!hurry && leaving && !log_is_full()) return false;
   log_.start_unlink();
   return true;
 }
@@ -122,7 +125,7 @@ bool Persister::step_snapshot() noexcept {
   for (uint32_t ended = reception_.take_ended_snapshots(); ended != 0; ended--) log_.unpin();
   std::optional<uint64_t> mark = reception_.snapshot_wanted();
   if (!mark || log_.written_epoch() < *mark) return false;
-  if (sync_log(true) != Status::kOk || log_.durable_epoch() < *mark) return true;
+  if (sync_log(true) != Status::kOk) return true;
   std::vector<SegmentFile> snapshot;
   Status copied = without_throwing([&] {
     snapshot = log_.snapshot();
@@ -149,7 +152,7 @@ bool Persister::step_compact() noexcept {
       if (sync_log(true) == Status::kOk) compact_stage_ = CompactStage::kUnlink;
       return true;
     case CompactStage::kUnlink:
-      if (log_.has_errand() || log_.has_files_to_unlink()) return false;
+      if (log_.has_errand()) return false;  // it unlinks, until nothing is left
       compact_stage_ = CompactStage::kNone;
       reception_.compaction_done(compaction_);
       return true;
@@ -163,7 +166,7 @@ bool Persister::step_clean() noexcept {
     if (something_changed()) return false;
     rescuer_.set_budget(0);
   }
-  rescue(log_is_full() || bounds_.cleaning_all_is_cheap(log_load()));
+  rescue(log_is_full());
   return true;
 }
 
@@ -228,7 +231,7 @@ Status Persister::sync_log(bool waits) noexcept {
   return !waits && log_.has_errand() ? Status::kOk : end_sync(status, segment);
 }
 
-bool Persister::collect_errand() noexcept {
+void Persister::collect_errand() noexcept {
   uint64_t segment = log_.segment();
   uint64_t durable_before = log_.durable_epoch();
   Status status = log_.finish_errand();
@@ -237,7 +240,6 @@ bool Persister::collect_errand() noexcept {
   } else {
     publish();
   }
-  return true;
 }
 
 Status Persister::end_sync(Status status, uint64_t segment) noexcept {
@@ -318,7 +320,7 @@ Status Persister::start() noexcept {
 
 void Persister::run() noexcept {
   pthread_setname_np(pthread_self(), "dskvs");
-  while (!reclaimer::register_thread()) {
+  while (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));  // until there is memory
   }
   for (bool running = true; running;) {

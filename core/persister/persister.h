@@ -71,7 +71,7 @@ class Persister {
 
   Status write_epoch() noexcept;
   Status sync_log(bool waits) noexcept;
-  bool collect_errand() noexcept;
+  void collect_errand() noexcept;
   Status end_sync(Status status, uint64_t segment) noexcept;
   void clean_all() noexcept;
   void rescue(bool all) noexcept;

@@ -20,11 +20,11 @@ template <typename Reached>
 Status Reception::wait_until(std::unique_lock<std::mutex>& lock, uint64_t timeout_ms,
                              Reached&& reached) noexcept {
   auto deadline = steady_clock::now() + std::chrono::milliseconds(std::min(timeout_ms, kForeverMs));
-  for (;;) {
+  for (bool late = false;;) {
     if (reached()) return Status::kOk;
     if (closing_) return fail(Status::kClosed, "the store is being closed");
     if (figures_.error != Status::kOk) return failure_.again();
-    if (timeout_ms == 0) return Status::kTimeout;
+    if (late || timeout_ms == 0) return Status::kTimeout;
     if (step_) {
       lock.unlock();
       bool moved = step_();
@@ -33,9 +33,8 @@ Status Reception::wait_until(std::unique_lock<std::mutex>& lock, uint64_t timeou
       continue;
     }
     waiters_++;
-    bool late = changed_.wait_until(lock, deadline) == std::cv_status::timeout;
+    late = changed_.wait_until(lock, deadline) == std::cv_status::timeout;
     waiters_--;
-    if (late && !reached()) return Status::kTimeout;
   }
 }
 
@@ -53,10 +52,9 @@ Status Reception::sync(uint64_t mark, uint64_t timeout_ms) noexcept {
 }
 
 void Reception::request_sync(uint64_t mark) noexcept {
-  uint64_t wanted = sync_wanted_.load(std::memory_order_relaxed);
-  while (wanted < mark && !sync_wanted_.compare_exchange_weak(wanted, mark)) {
-  }
-  nudge();
+  std::lock_guard guard(mutex_);
+  sync_wanted_.store(std::max(mark, sync_wanted()), std::memory_order_relaxed);
+  wake_.notify_one();
 }
 
 Status Reception::wait_for_room() noexcept {
