@@ -246,6 +246,111 @@ TEST_CASE("what was dropped is freed while the disk fails, and is gone when it i
   REQUIRE(subject.close() == Status::kOk);
 }
 
+// Much garbage in many segments, which nothing was done about.
+void leave_garbage(SimFileSystem& files, uint32_t puts) {
+  Subject subject(files, kStorePath,
+                  {.segment_bytes_min = 100'000, .slack_bytes = uint64_t{1} << 30});
+  REQUIRE(subject.open() == Status::kOk);
+  for (uint32_t i = 0; i < puts; ++i) {
+    REQUIRE(subject.apply({Verb::kPut, 0, 6'000, i}) == Status::kOk);
+    subject.step();
+  }
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+TEST_CASE("an epoch that nobody waits for is not written before there is room for it") {
+  SimFileSystem files;
+  leave_garbage(files, 300);
+  constexpr uint32_t kValueBytes = 100'000;  // so much that it is counted at once
+  constexpr uint64_t kSlackBytes = 400'000;
+  Subject subject(files, kStorePath, {.segment_bytes_min = 100'000, .slack_bytes = kSlackBytes});
+  REQUIRE(subject.open() == Status::kOk);
+  Model model;
+  put(subject, &model, {Verb::kPut, 0, kValueBytes, 1'000});
+  const auto count = [&] { return files.disk().files(kStorePath).size(); };
+  for (size_t most = count(); count() >= most; most = std::max(most, count())) {
+    REQUIRE(subject.step());
+  }
+  // The first segment is being unlinked, and there are many.
+  put(subject, &model, {Verb::kPut, 0, kValueBytes, 1'001});
+  REQUIRE(log_bytes(files.disk()) > 2 * kSlackBytes);
+  uint64_t steps = 0;
+  while (subject.marks().written < subject.marks().accepted) {
+    REQUIRE(++steps < 1'000);
+    subject.pass(25'000);
+    (void)subject.step(false);
+  }
+  REQUIRE(log_bytes(files.disk()) < 2 * kValueBytes + kSlackBytes);
+  require_survives_kill(files, model);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+TEST_CASE("an empty store is compact") {
+  SimFileSystem files;
+  Subject subject(files);
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.apply({Verb::kCompact}) == Status::kOk);
+  REQUIRE(log_bytes(files.disk()) == 0);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+TEST_CASE("a compaction goes on by itself, and begins again when any call to the disk fails") {
+  uint64_t call = 0;
+  for (bool failed = true; failed; ++call) {
+    SimFileSystem files;
+    leave_garbage(files, 30);
+    Subject subject(files, kStorePath, kLargeLog);
+    REQUIRE(subject.open() == Status::kOk);
+    Model model;
+    put(subject, &model, {Verb::kPut, 0, 6'000, 1'000});
+    files.set_fault({files.calls(), SimError::kEio, false});
+    (void)subject.step();
+    REQUIRE(subject.apply({Verb::kCompact}) == Status::kIo);  // nobody waits for it any more
+    files.set_fault({files.calls() + call, SimError::kEio, false});
+    for (int steps = 0; steps < 1'000; ++steps) {
+      subject.pass(100);  // so little that its last epoch is not synced for another reason
+      (void)subject.step(false);
+    }
+    failed = files.faults_raised() > 1;
+    files.clear_fault();
+    put(subject, &model, {Verb::kPut, 1, 10, call});  // so that what is left is unlinked again
+    step_until_quiet(subject);
+    REQUIRE_FALSE(subject.marks().failing);
+    REQUIRE(subject.marks().durable == subject.marks().accepted);
+    REQUIRE(log_bytes(files.disk()) < 20'000);
+    require_survives_kill(files, model);
+    REQUIRE(subject.close() == Status::kOk);
+  }
+  REQUIRE(call > 10);
+}
+
+TEST_CASE("a write that fails in the middle of many drops loses none of them") {
+  SimFileSystem files;
+  Subject subject(files, kStorePath, kLargeLog);
+  REQUIRE(subject.open() == Status::kOk);
+  Model model;
+  put(subject, &model, {Verb::kPut, 1, 10, 1});
+  REQUIRE(subject.apply({Verb::kPut, 0, 10, 0}) == Status::kOk);
+  step_until_quiet(subject);
+  for (uint32_t i = 0; i < 20'000; ++i) {  // more than is staged
+    REQUIRE(subject.apply({Verb::kDeleteAll, 0}) == Status::kOk);
+    REQUIRE(subject.apply({Verb::kPut, 0, 10, i}) == Status::kOk);
+  }
+  REQUIRE(subject.apply({Verb::kDeleteAll, 0}) == Status::kOk);
+  put(subject, &model, {Verb::kPut, 2, 10, 2});
+  const uint64_t size_before = log_bytes(files.disk());
+  files.set_fault({files.calls(), SimError::kEio, false});
+  (void)subject.step();
+  REQUIRE(files.faults_raised() == 1);
+  REQUIRE(subject.marks().failing);
+  REQUIRE(log_bytes(files.disk()) == size_before);
+  REQUIRE(subject.contents() == model);
+  step_until_quiet(subject);
+  REQUIRE_FALSE(subject.marks().failing);
+  require_survives_kill(files, model);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
 TEST_CASE("a write that fails in the middle of a large epoch, of puts or removals, loses nothing") {
   SimFileSystem files;
   Subject subject(files, kStorePath, kLargeLog);

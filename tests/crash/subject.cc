@@ -125,6 +125,8 @@ Status Subject::apply(const Operation& operation) {
   return Status::kArgument;
 }
 
+Status Subject::backup(const std::string& path) { return inside_->store->backup(path.c_str()); }
+
 bool Subject::step(bool hurry) { return inside_->store->step(hurry); }
 
 void Subject::pass(uint64_t us) { inside_->clock.pass(us); }

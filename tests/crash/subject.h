@@ -40,6 +40,7 @@ class Subject {
 
   // kPut, kDelete, kDeleteAll, kSync, kCompact.
   Status apply(const Operation& operation);
+  Status backup(const std::string& path);
   // One step of the persister; false: there was nothing to do.
   bool step(bool hurry = true);
   // Lets time pass on the store's clock.

@@ -590,6 +590,25 @@ TEST_CASE("what lies behind damage is found in the time that one reading takes, 
   REQUIRE(directory.bytes_read < 20 * segment.bytes.size());
 }
 
+TEST_CASE("salvage passes over one damaged frame after another, and keeps what lies around them") {
+  CraftedSegment segment;
+  std::vector<size_t> ends;
+  for (const char* key : {"a/1", "a/2", "a/3", "a/4"}) {
+    segment.put(key, "value");
+    ends.push_back(segment.bytes.size());
+  }
+  segment.commit();
+  CommitPayload closing = segment.next_commit();  // so that all before it was durable
+  closing.last_epoch = closing.durable_epoch = segment.epoch;
+  segment.commit(closing);
+  for (const size_t begin : {ends[0], ends[1]}) segment.bytes[begin + kFrameHeaderBytes + 3] ^= 1;
+  const SimDisk disk = disk_of({&segment});
+  const std::vector<Damage> damage = verify_disk(disk);
+  REQUIRE(damage.size() == 1);
+  REQUIRE(damage[0].offset == ends[0]);
+  REQUIRE(salvage_disk(disk).contents == Contents{{"a/1", "value"}, {"a/4", "value"}});
+}
+
 TEST_CASE("a frame that is cut off, or has more than zeros behind it, ends the log") {
   TwoSegments log;
   const auto cut_to = [&](size_t bytes) {

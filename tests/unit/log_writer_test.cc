@@ -5,6 +5,7 @@
 // client accepted up to the epoch that the recovery names.
 
 #include <random>
+#include <set>
 
 #include "support/catch.h"
 #include "support/log_client.h"
@@ -307,6 +308,20 @@ TEST_CASE("close reports the sync that failed, whoever made it") {
   }
 }
 
+TEST_CASE("a sync waits for the one that is under way, and fails with it") {
+  Simulated sim(Errands::kSameThread);
+  sim.client.put("a/1", "one");
+  REQUIRE(sim.client.write() == Status::kOk);
+  sim.fail_call(1);  // behind the padding
+  REQUIRE(sim.writer.start_sync() == Status::kOk);
+  REQUIRE(sim.writer.sync() == Status::kIo);
+  REQUIRE_FALSE(sim.writer.has_errand());
+  REQUIRE(sim.writer.continues_from_durable());
+  REQUIRE(sim.writer.durable_epoch() == 0);
+  REQUIRE(sim.client.write_and_sync() == Status::kOk);
+  require_survives_power_cut(sim.files.disk(), sim.client);
+}
+
 TEST_CASE("a sync that cannot even begin abandons the segment") {
   Simulated sim(Errands::kSameThread);
   sim.client.put("a/1", "one");
@@ -415,6 +430,72 @@ TEST_CASE("a full disk: the reserve lets a little more through, and comes back")
   REQUIRE(sim.client.write_and_sync() == Status::kOk);
   REQUIRE(sim.files.disk().has_file("/store/reserve"));
   require_recovers(sim.files, sim.client, 3);
+}
+
+TEST_CASE("a reserve that is too small is replaced, and where it cannot be, all else goes on") {
+  SimDisk disk;
+  {
+    Simulated sim;
+    sim.client.put("a/1", "one");
+    REQUIRE(sim.client.write() == Status::kOk);
+    REQUIRE(sim.writer.close() == Status::kOk);
+    disk = sim.files.disk();
+    disk.remove_file("/store/reserve");
+    disk.plant_file("/store/reserve", std::vector<uint8_t>(10));
+  }
+  std::set<size_t> sizes;
+  bool failed = true;
+  for (uint64_t call = 0; failed; ++call) {
+    SimFileSystem files(disk);
+    const auto directory = open_locked(files, kPath);
+    LogClient client(*directory, kSegmentBytes);
+    client.put("a/2", "two");
+    files.set_fault({.call = files.calls() + call, .error = SimError::kEio, .sticky = false});
+    if (client.write() == Status::kOk && files.disk().has_file("/store/reserve")) {
+      sizes.insert(files.disk().read_file("/store/reserve").size());
+    }
+    failed = files.faults_raised() != 0;
+    files.clear_fault();
+    REQUIRE(client.write_and_sync() == Status::kOk);
+    require_survives_power_cut(files.disk(), client);
+  }
+  REQUIRE(sizes == std::set<size_t>{10, size_t{1} << 20});
+}
+
+TEST_CASE("on a full disk, what a kill left half written gives its room, or the reserve does") {
+  enum { kNothing, kReserve, kHalfWritten };  // is not unlinked
+  for (const auto stays : {kNothing, kReserve, kHalfWritten}) {
+    SimFileSystem files;
+    {
+      const auto directory = open_locked(files, kPath);
+      LogClient client(*directory, kSegmentBytes);
+      for (const char* key : {"a/1", "a/2"}) {
+        client.put(key, "value");
+        REQUIRE(client.write_and_sync() == Status::kOk);
+      }
+      client.writer->rotate_at_next_begin();
+      REQUIRE(client.writer->begin(3) == Status::kOk);
+      const std::string value = value_of(1 << 20, 1);
+      REQUIRE(client.writer->put("a", "3", value.data(), value.size()) == Status::kOk);
+      REQUIRE(client.writer->put("a", "4", value.data(), 600'000) == Status::kOk);
+    }
+    const std::string half_written = "/store/" + std::string(SegmentName(2).text);
+    REQUIRE(files.disk().has_file(half_written));
+    const auto directory = open_locked(files, kPath);
+    LogClient client(*directory, kSegmentBytes);
+    REQUIRE(client.recovered.position.zombies.size() == 1);
+    files.set_capacity(files.disk().live_bytes());
+    // The creation of a file and its header come before them.
+    const uint64_t call = stays == kReserve ? 2 : 3;
+    if (stays != kNothing) {
+      files.set_fault({.call = files.calls() + call, .error = SimError::kEio, .sticky = false});
+    }
+    client.put("a/3", "three");
+    REQUIRE(client.write() == Status::kOk);
+    REQUIRE(files.faults_raised() == (stays == kNothing ? 0 : 1));
+    REQUIRE(files.disk().has_file(half_written) == (stays == kHalfWritten));
+    require_recovers(files, client, 3);
+  }
 }
 
 TEST_CASE("a fault at any call, once or for good, loses nothing that was promised") {
