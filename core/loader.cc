@@ -74,22 +74,24 @@ Status Loader::end_segment() {
 
 Status Loader::apply(Batch& batch, uint32_t home) {
   constexpr size_t kAhead = 12;
-  const std::vector<Change>& changes = batch.changes;
+  std::vector<Change>& changes = batch.changes;
+  const bool undurable = batch.last_epoch > durable_epoch_;
   for (size_t i = 0; i < changes.size(); i++) {
     if (i + kAhead < changes.size() && changes[i + kAhead].collection != nullptr) {
       const Change& later = changes[i + kAhead];
       __builtin_prefetch(later.entry.get(), 1);
       later.collection->members().prefetch(later.hash);
     }
-    Status status = apply(changes[i], home);
+    Status status = apply(changes[i], home, undurable);
     if (status != Status::kOk) return status;
   }
   reclaimer::reclaim_if_due();
-  if (batch.last_epoch > durable_epoch_) undurable_.push_back(std::move(batch));
+  if (undurable) undurable_.push_back(std::move(batch));
   return Status::kOk;
 }
 
-Status Loader::apply(const Change& change, uint32_t home) {
+// A put gives its reference to the table, unless the change `keeps_entry`.
+Status Loader::apply(Change& change, uint32_t home, bool keeps_entry) {
   if (change.collection == nullptr) {
     apply_drop(change.entry->key());
     return Status::kOk;
@@ -99,7 +101,7 @@ Status Loader::apply(const Change& change, uint32_t home) {
       change.hash, change.entry->key(), !change.tombstone, [&](Entry* current, Entry** next) {
         *next = change.tombstone ? nullptr : change.entry.get();
         if (*next != nullptr) {
-          change.entry->pin();
+          if (keeps_entry) change.entry->pin();
           change.entry->set_home(home);
           totals_ += totals_of(*change.collection, *change.entry);
         }
@@ -110,7 +112,9 @@ Status Loader::apply(const Change& change, uint32_t home) {
         }
         return Status::kOk;
       });
-  return status == Status::kOk ? status : no_memory();
+  if (status != Status::kOk) return no_memory();
+  if (!change.tombstone && !keeps_entry) (void)change.entry.release();
+  return Status::kOk;
 }
 
 void Loader::apply_drop(std::string_view name) {

@@ -68,7 +68,7 @@ class Loader final : public SegmentedSink {
 
   Collection* collection_of(std::string_view name);
   Status apply(Batch& batch, uint32_t home);
-  Status apply(const Change& change, uint32_t home);
+  Status apply(Change& change, uint32_t home, bool keeps_entry);
   void apply_drop(std::string_view name);
   void take_out_empty(Epochs& epochs);
   Status add_drop(const Change& change, Epochs& epochs, uint64_t epoch);
