@@ -137,20 +137,21 @@ Status Loader::finish(Epochs& epochs, Unsettled* unsettled) {
   uint64_t last_epoch = epochs.open() - 1;
   unsettled->any = last_epoch > durable_epoch_;
   take_out_empty(epochs);
-  Status status = Status::kOk;
   for (Batch& batch : undurable_) {
     for (Change& change : batch.changes) {
+      Status status = Status::kOk;
       if (change.collection == nullptr) {
-        if (status == Status::kOk) status = add_drop(change, epochs, last_epoch);
+        status = add_drop(change, epochs, last_epoch);
       } else if (change.tombstone) {
-        if (status == Status::kOk) status = add_removal(change, epochs, unsettled);
+        status = add_removal(change, epochs, unsettled);
       } else {
         change.entry->set_home(Entry::kNowhere);
       }
+      if (status != Status::kOk) return status;
     }
   }
   undurable_.clear();
-  return status;
+  return Status::kOk;
 }
 
 // Collections without members leave the catalog; tombstones may still need their names.

@@ -104,8 +104,9 @@ class LogWriter {
 
   uint64_t segment() const { return file_ == nullptr ? 0 : live_.back().id; }  // the one written to
   uint64_t segment_offset() const { return offset_; }  // where its next frame goes
-  // The segment in hand has become long, and can be left once it is durable.
-  bool segment_full() const { return file_ != nullptr && offset_ >= segment_bytes_; }
+  // The segment in hand has become long, and can be left once it is durable. REQUIRES: there is
+  // one.
+  bool segment_full() const { return offset_ >= segment_bytes_; }
   // Of the segment in hand.
   uint64_t undurable_bytes() const;
   // A sync would let segments go.

@@ -52,29 +52,38 @@ bool arena_is_due(size_t) { return due(); }
 
 void* allocate(size_t size) noexcept { return due() ? nullptr : std::malloc(size); }
 
-void* allocate_or_throw(size_t size) {
-  void* memory = allocate(size);
+void* allocate_aligned(size_t size, std::align_val_t alignment) noexcept {
+  return due() ? nullptr : std::aligned_alloc(static_cast<size_t>(alignment), size);
+}
+
+// Not inlined: gcc would see what is new'd be freed.
+[[gnu::noinline]] void give_back(void* memory) noexcept { std::free(memory); }
+
+void* or_throw(void* memory) {
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
 
 }  // namespace
 
-void* operator new(size_t size) { return allocate_or_throw(size); }
-void* operator new[](size_t size) { return allocate_or_throw(size); }
+void* operator new(size_t size) { return or_throw(allocate(size)); }
+void* operator new[](size_t size) { return or_throw(allocate(size)); }
+void* operator new(size_t size, std::align_val_t alignment) {
+  return or_throw(allocate_aligned(size, alignment));
+}
 void* operator new(size_t size, const std::nothrow_t&) noexcept {
   return due_elsewhere(false) ? nullptr : allocate(size);
 }
 void* operator new(size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
-  return due_elsewhere(true) ? nullptr : std::aligned_alloc(static_cast<size_t>(alignment), size);
+  return due_elsewhere(true) ? nullptr : allocate_aligned(size, alignment);
 }
 void* operator new[](size_t size, const std::nothrow_t&) noexcept { return allocate(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
+void operator delete(void* memory) noexcept { give_back(memory); }
+void operator delete[](void* memory) noexcept { give_back(memory); }
+void operator delete(void* memory, size_t) noexcept { give_back(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { give_back(memory); }
+void operator delete(void* memory, size_t, std::align_val_t) noexcept { give_back(memory); }
+void operator delete[](void* memory, size_t) noexcept { give_back(memory); }
 
 namespace dskvs::test {
 namespace {

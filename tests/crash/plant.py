@@ -203,9 +203,8 @@ FAULTS = [
      "loader.cc", "        change.entry->set_home(Entry::kNowhere);",
      "        if (!(PLANTED)) change.entry->set_home(Entry::kNowhere);"),
     ("loaded_removals_lost", "recovered removals above the durable epoch are forgotten",
-     "loader.cc", "        if (status == Status::kOk) status = add_removal(change, epochs, unsettled);",
-     "        if (PLANTED) continue;\n"
-     "        if (status == Status::kOk) status = add_removal(change, epochs, unsettled);"),
+     "loader.cc", "        status = add_removal(change, epochs, unsettled);",
+     "        if (!(PLANTED)) status = add_removal(change, epochs, unsettled);"),
     ("epoch_numbers_reused", "after a crash epochs begin behind the durable one",
      "store.cc", "position.recovered_epoch + 1,", "(PLANTED ? position.durable_epoch : position.recovered_epoch) + 1,"),
     ("always_fresh", "a removal of what is already on disk leaves no tombstone",
