@@ -9,11 +9,12 @@ namespace {
 // one takes when that is longer: the persister then takes at most half of a processor, and keys
 // that change often are written seldom.
 constexpr uint64_t kWritePauseUsMin = 2'000;
+constexpr uint64_t kWritePauseUsHot = 4'000;
 constexpr uint64_t kWritePauseUsMax = 25'000;
 
 // A write after a time this long without one is synced at once, unless the disk syncs so slowly
 // that it would do little else.
-constexpr uint64_t kQuietUs = 4'000;
+constexpr uint64_t kQuietUs = 5'000;
 constexpr uint64_t kQuietSyncs = 4;
 
 // So much is synced before it is time, so that the disk is never idle for long and then busy for
@@ -29,9 +30,10 @@ void Pace::write_begins(uint64_t now_us) noexcept {
   after_quiet_ = now_us >= last_write_us_ + std::max(kQuietUs, kQuietSyncs * sync_took_us_);
 }
 
-void Pace::write_ended(uint64_t now_us, uint64_t cpu_us) noexcept {
+void Pace::write_ended(uint64_t now_us, uint64_t cpu_us, bool hot) noexcept {
   last_write_us_ = now_us;
-  next_write_us_ = now_us + std::clamp(cpu_us, kWritePauseUsMin, kWritePauseUsMax);
+  const uint64_t pause_us_min = hot ? kWritePauseUsHot : kWritePauseUsMin;
+  next_write_us_ = now_us + std::clamp(cpu_us, pause_us_min, kWritePauseUsMax);
 }
 
 bool Pace::sync_is_due(uint64_t now_us, bool idle, const Undurable& undurable) const noexcept {

@@ -18,9 +18,10 @@ class Pace {
   // 0: nothing is ever synced by time.
   explicit Pace(uint64_t sync_interval_ms) : sync_interval_us_(sync_interval_ms * 1000) {}
 
-  // ---- Writing. `cpu_us` is the processor's time that the epoch took.
+  // ---- Writing. `cpu_us` is the processor's time that the epoch took; `hot`: most of what was
+  // accepted for it was superseded before it was written.
   void write_begins(uint64_t now_us) noexcept;
-  void write_ended(uint64_t now_us, uint64_t cpu_us) noexcept;
+  void write_ended(uint64_t now_us, uint64_t cpu_us, bool hot) noexcept;
   uint64_t next_write_us() const noexcept { return next_write_us_; }
   // The last epoch was the first after a quiet time: it is not to wait for its sync.
   bool after_quiet() const noexcept { return after_quiet_; }

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace dskvs {
 namespace {
 
 constexpr uint64_t kDrainUsMax = 5'000'000;  // close gives a failing disk this long
+constexpr uint64_t kHotFactor = 8;         // so much more accepted than written makes an epoch hot
 constexpr uint64_t kRequestPauseUs = 200;  // until requests that cannot be met are looked at again
 
 // What the log and the files behind it allocate is little, and may fail all the same.
@@ -187,6 +189,8 @@ Status Persister::write_epoch() noexcept {
   uint64_t cpu_before_us = environment_.clock.thread_cpu_us();
   pace_.write_begins(environment_.clock.now_us());
   SealedEpoch sealed = epochs_.seal();
+  int64_t accepted = epochs_.totals().bytes_accepted;
+  accepted -= std::exchange(bytes_accepted_, accepted);
   if (figures_.unwritten_since_us == 0) figures_.unwritten_since_us = sealed.first_write_us;
   publish();
   log_.set_segment_bytes(bounds_.segment_bytes(log_load().live_bytes));
@@ -218,7 +222,8 @@ Status Persister::write_epoch() noexcept {
   epoch_bytes_ = bytes - std::min(bytes, rescued_bytes);
   rescuer_.set_budget(epoch_bytes_);
   housekeeping_.epoch_written(done_us, epoch_bytes_);
-  pace_.write_ended(done_us, environment_.clock.thread_cpu_us() - cpu_before_us);
+  bool hot = static_cast<uint64_t>(accepted) > kHotFactor * epoch_bytes_;
+  pace_.write_ended(done_us, environment_.clock.thread_cpu_us() - cpu_before_us, hot);
   return Status::kOk;
 }
 

@@ -19,11 +19,13 @@ Undurable little_since(uint64_t since_us) {
 TEST_CASE("epochs follow each other at the time that one takes, within bounds") {
   Pace pace(100);
   CHECK(pace.next_write_us() == 0);
-  pace.write_ended(1000 * kMs, 10);
+  pace.write_ended(1000 * kMs, 10, false);
   CHECK(pace.next_write_us() == 1002 * kMs);
-  pace.write_ended(1000 * kMs, 7 * kMs);
+  pace.write_ended(1000 * kMs, 10, true);
+  CHECK(pace.next_write_us() == 1004 * kMs);
+  pace.write_ended(1000 * kMs, 7 * kMs, true);
   CHECK(pace.next_write_us() == 1007 * kMs);
-  pace.write_ended(1000 * kMs, 400 * kMs);
+  pace.write_ended(1000 * kMs, 400 * kMs, false);
   CHECK(pace.next_write_us() == 1025 * kMs);
 }
 
@@ -35,14 +37,14 @@ TEST_CASE("a write after a quiet time is synced at once") {
   CHECK(pace.after_quiet());
   CHECK(pace.sync_is_due(1001 * kMs, true, little_since(1000 * kMs)));
   CHECK_FALSE(pace.sync_is_due(1001 * kMs, false, little_since(1000 * kMs)));  // more to write
-  pace.write_ended(1001 * kMs, 0);
+  pace.write_ended(1001 * kMs, 0, false);
 
   pace.write_begins(1004 * kMs);
   CHECK_FALSE(pace.after_quiet());
   CHECK_FALSE(pace.sync_is_due(1005 * kMs, true, little_since(1004 * kMs)));
-  pace.write_ended(1005 * kMs, 0);
+  pace.write_ended(1005 * kMs, 0, false);
 
-  pace.write_begins(1009 * kMs);
+  pace.write_begins(1010 * kMs);
   CHECK(pace.after_quiet());
 }
 
@@ -50,7 +52,7 @@ TEST_CASE("unless the disk syncs so slowly that it would do little else") {
   Pace pace(100);
   pace.sync_begins(1000 * kMs);
   pace.sync_ended(1020 * kMs);
-  pace.write_ended(1020 * kMs, 0);
+  pace.write_ended(1020 * kMs, 0, false);
   pace.write_begins(1099 * kMs);
   CHECK_FALSE(pace.after_quiet());
   pace.write_begins(1100 * kMs);
