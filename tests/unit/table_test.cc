@@ -77,26 +77,12 @@ class Pair {
 
   void put(const std::string& key, uint64_t value_size) {
     auto node = std::make_unique<Node>(key, value_size);
-    Node* before = nullptr;
-    REQUIRE(change(key, true, [&](Node* current, Node** next) {
-              before = current;
-              *next = node.get();
-              return Status::kOk;
-            }) == Status::kOk);
-    auto found = model_.find(key);
-    REQUIRE(before == (found == model_.end() ? nullptr : found->second.get()));
+    exchange(key, node.get());
     model_[key] = std::move(node);
   }
 
   void erase(const std::string& key) {
-    Node* before = nullptr;
-    REQUIRE(change(key, false, [&](Node* current, Node** next) {
-              before = current;
-              *next = nullptr;
-              return Status::kOk;
-            }) == Status::kOk);
-    auto found = model_.find(key);
-    REQUIRE(before == (found == model_.end() ? nullptr : found->second.get()));
+    exchange(key, nullptr);
     model_.erase(key);
   }
 
@@ -127,17 +113,24 @@ class Pair {
   size_t size() const { return model_.size(); }
 
  private:
-  template <typename Change>
-  Status change(const std::string& key, bool may_insert, Change&& change) {
+  // What is replaced is what the model says. nullptr: by nothing.
+  void exchange(const std::string& key, Node* node) {
     REQUIRE(reclaimer::register_thread());
     REQUIRE(reclaimer::prepare_to_retire());
+    Node* before = nullptr;
     Status status;
     {
       ReadSection section;
-      status = table_.update(OwnHash{}(key), key, may_insert, change);
+      status = table_.update(OwnHash{}(key), key, node != nullptr, [&](Node* current, Node** next) {
+        before = current;
+        *next = node;
+        return Status::kOk;
+      });
     }
     reclaimer::reclaim_if_due();
-    return status;
+    REQUIRE(status == Status::kOk);
+    auto found = model_.find(key);
+    REQUIRE(before == (found == model_.end() ? nullptr : found->second.get()));
   }
 
   TableFigures figures_;
