@@ -1,14 +1,17 @@
 #include "machine.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -43,6 +46,10 @@ void for_each_file(const std::string& directory, Visit visit) {
     visit(walk->path().c_str());
     walk.increment(gone);
   }
+}
+
+uint64_t memory_bytes() {
+  return uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGESIZE));
 }
 
 }  // namespace
@@ -107,13 +114,23 @@ void forget_cached(const std::string& directory) {
   std::ofstream("/proc/sys/vm/drop_caches") << "3" << std::flush;  // fails quietly unless root
 }
 
+void warm_free_memory(uint64_t bytes) {
+  constexpr size_t kHugePageBytes = size_t{2} << 20;
+  size_t size = std::min<uint64_t>(bytes, memory_bytes() / 4) / kHugePageBytes * kHugePageBytes;
+  if (size == 0) return;
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return;
+  madvise(memory, size, MADV_HUGEPAGE);
+  std::memset(memory, 1, size);
+  munmap(memory, size);
+}
+
 std::string describe_machine() {
   utsname name;
   uname(&name);
-  uint64_t memory = uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGESIZE));
   return fmt::format("{} x {}, {:.0f} GiB, Linux {}, compiler {}",
                      std::thread::hardware_concurrency(), field("/proc/cpuinfo", "model name"),
-                     double(memory) / double(1u << 30), name.release, __VERSION__);
+                     double(memory_bytes()) / double(1u << 30), name.release, __VERSION__);
 }
 
 }  // namespace bench

@@ -31,6 +31,10 @@ uint64_t read_files(const std::string& directory);
 // all of the system's caches.
 void forget_cached(const std::string& directory);
 
+// Touches so much free memory, a quarter of all at most, and gives it back: a virtual machine may
+// have handed it to its host, and whoever touches it first waits for that.
+void warm_free_memory(uint64_t bytes);
+
 // One line about processor, memory, system and compiler.
 std::string describe_machine();
 

@@ -19,6 +19,7 @@ namespace bench {
 namespace {
 
 constexpr uint64_t kStageSecondsMax = 1800;
+constexpr double kWarmBytes = double(uint64_t{3} << 30);  // what the largest cells take
 
 // A directory for one cell; it goes when the cell is done.
 class CellDirectory {
@@ -72,6 +73,7 @@ bool run_stages(const Plan& plan, const StoreKind& store, const Workload& worklo
   CellDirectory directory(plan.directory);
   for (std::string_view stage : workload.stages) {
     ::sync();  // nobody pays for what the one before left to be written
+    warm_free_memory(uint64_t(kWarmBytes * plan.scale));
     pid_t child = spawn({"dskvs_bench", "cell", std::string(store.name), std::string(workload.name),
                          std::string(stage), directory.path(), fmt::format("{}", plan.scale),
                          fmt::format("{}", plan.seconds), directory.result_file()});
