@@ -143,8 +143,8 @@ class Table {
   static constexpr uint32_t kLearntAtOnce = 8;  // divides kSlotsMax
 
   // Behind the slots of a part whose split needs other hash bits than its words have: the levels_of
-  // its nodes after that. Known are those of the nodes in the first `known` slots. Only writers look
-  // at it, under the part's lock.
+  // its nodes after that. Known are those of the nodes in the first `known` slots. Only writers
+  // look at it, under the part's lock.
   struct Ahead {
     uint16_t known = 0;
     uint8_t levels[kSlotsMax];
