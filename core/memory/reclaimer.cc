@@ -40,7 +40,7 @@ constexpr uint32_t kCountStep = 32;
 constexpr size_t kBytesStep = size_t{256} << 10;
 
 std::atomic<ReaderSlot*> all_slots{nullptr};
-ReaderSlot* slots_at_fork = nullptr;  // those whose locks prepare_fork() took
+SpinLock growth_lock;  // who adds a slot holds it
 
 bool register_membarrier() noexcept {
   return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
@@ -63,6 +63,13 @@ pthread_key_t exit_key() noexcept {
   return key;
 }
 
+template <typename Visit>
+void for_each_slot(Visit&& visit) noexcept {
+  for (ReaderSlot* s = all_slots.load(std::memory_order_acquire); s != nullptr; s = s->next) {
+    visit(*s);
+  }
+}
+
 ReaderSlot* take_free_slot() noexcept {
   for (ReaderSlot* s = all_slots.load(std::memory_order_acquire); s != nullptr; s = s->next) {
     if (!s->taken.load(std::memory_order_relaxed) &&
@@ -77,11 +84,10 @@ ReaderSlot* make_slot() noexcept {
   auto* made = new (std::nothrow) ReaderSlot;
   if (made == nullptr) return nullptr;
   made->taken.store(true, std::memory_order_relaxed);
-  made->next = all_slots.load(std::memory_order_acquire);
-  do {
-    made->index = made->next == nullptr ? 0 : made->next->index + 1;
-  } while (!all_slots.compare_exchange_weak(made->next, made, std::memory_order_acq_rel,
-                                            std::memory_order_acquire));
+  std::lock_guard guard(growth_lock);
+  made->next = all_slots.load(std::memory_order_relaxed);
+  made->index = made->next == nullptr ? 0 : made->next->index + 1;
+  all_slots.store(made, std::memory_order_release);
   return made;
 }
 
@@ -121,6 +127,10 @@ void wait_until_outside(const ReaderSlot& s, uint64_t before) noexcept {
     timespec pause{0, 50'000};
     nanosleep(&pause, nullptr);
   }
+}
+
+void wait_until_all_outside(uint64_t before) noexcept {
+  for_each_slot([before](const ReaderSlot& s) { wait_until_outside(s, before); });
 }
 
 void dispose_of(RetiredBag& bag) noexcept {
@@ -196,9 +206,7 @@ bool prepare_to_retire() noexcept {
       reclaim(mine);
       wait_for = mine.waiting_clock;
     }
-    for (ReaderSlot* s = all_slots.load(std::memory_order_acquire); s != nullptr; s = s->next) {
-      wait_until_outside(*s, wait_for);
-    }
+    wait_until_all_outside(wait_for);
   }
   return true;
 }
@@ -228,42 +236,39 @@ void reclaim_if_due() noexcept {
   bag.bytes_due = std::max(kBytesDue, bag.bytes + kBytesStep);
 }
 
-void wait_for_readers() noexcept {
-  uint64_t now = advance_clock();
-  for (ReaderSlot* s = all_slots.load(std::memory_order_acquire); s != nullptr; s = s->next) {
-    wait_until_outside(*s, now);
-  }
-}
+void wait_for_readers() noexcept { wait_until_all_outside(advance_clock()); }
 
 void reclaim_all() noexcept {
   wait_for_readers();
-  for (ReaderSlot* s = all_slots.load(std::memory_order_acquire); s != nullptr; s = s->next) {
-    std::lock_guard guard(s->lock);
+  for_each_slot([](ReaderSlot& s) {
+    std::lock_guard guard(s.lock);
     // Whatever is in the bags was retired under this lock: if in a section that is still open, that
     // is seen here.
-    if (s->entered.load(std::memory_order_acquire) != 0) continue;
-    reclaim(*s);
-    reclaim(*s);
-  }
+    if (s.entered.load(std::memory_order_acquire) != 0) return;
+    reclaim(s);
+    reclaim(s);
+  });
 }
 
 void prepare_fork() noexcept {
-  slots_at_fork = all_slots.load(std::memory_order_acquire);
-  for (ReaderSlot* s = slots_at_fork; s != nullptr; s = s->next) s->lock.lock();
+  growth_lock.lock();
+  for_each_slot([](ReaderSlot& s) { s.lock.lock(); });
 }
 
 void after_fork_parent() noexcept {
-  for (ReaderSlot* s = slots_at_fork; s != nullptr; s = s->next) s->lock.unlock();
+  for_each_slot([](ReaderSlot& s) { s.lock.unlock(); });
+  growth_lock.unlock();
 }
 
 void after_fork_child() noexcept {
   fences_are_asymmetric = register_membarrier();
-  for (ReaderSlot* s = slots_at_fork; s != nullptr; s = s->next) {
-    s->lock.unlock();
-    if (s == slot) continue;
-    s->entered.store(0, std::memory_order_relaxed);
-    s->taken.store(false, std::memory_order_relaxed);
-  }
+  for_each_slot([](ReaderSlot& s) {
+    s.lock.unlock();
+    if (&s == slot) return;
+    s.entered.store(0, std::memory_order_relaxed);
+    s.taken.store(false, std::memory_order_relaxed);
+  });
+  growth_lock.unlock();
 }
 
 }  // namespace reclaimer

@@ -94,7 +94,8 @@ void wait_for_readers() noexcept;
 // sections.
 void reclaim_all() noexcept;
 
-// The locks of all slots, taken around fork so that the child finds the bags whole.
+// Around fork, in the thread that forks. Meanwhile no bag changes and no slot is added: the child
+// finds the bags whole, and every slot that it may have to wait for.
 void prepare_fork() noexcept;
 void after_fork_parent() noexcept;
 void after_fork_child() noexcept;  // the other threads are gone, and their sections with them

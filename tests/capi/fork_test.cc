@@ -102,6 +102,34 @@ TEST_CASE("fork with writers running, and the child calls everything") {
   REQUIRE(dskvs_close(scene.store) == DSKVS_OK);
 }
 
+TEST_CASE("Threads make their first call while another forks") {
+  if (!kThreadsAfterFork) return;
+  const uint64_t kForks = rounds("DSKVS_FIRST_CALL_FORKS", 200);
+  TempDir dir;
+  TempStore store;
+  REQUIRE(put(store, "a/b", "parent") == DSKVS_OK);
+
+  // All stay until the end, so that each is new to the library.
+  std::atomic<uint64_t> round{0};
+  std::atomic<uint64_t> failed_gets{0};
+  std::vector<std::thread> readers;
+  for (uint64_t i = 0; i < kForks; i++) {
+    readers.emplace_back([&, i] {
+      round.wait(i);
+      while (round.load() == i + 1) failed_gets += get(store, "a/b") != "parent";
+      for (uint64_t now = round.load(); now <= kForks; now = round.load()) round.wait(now);
+    });
+    round = i + 1;
+    round.notify_all();
+    Child child([&] { return open_another(dir / ("child" + std::to_string(i))); });
+    CHECK(child.join() == 0);
+  }
+  round = kForks + 1;
+  round.notify_all();
+  for (std::thread& reader : readers) reader.join();
+  CHECK(failed_gets == 0);
+}
+
 TEST_CASE("A child's exit closes nothing, and a grandchild is no parent either") {
   TempStore store;
   REQUIRE(put(store, "a/b", "parent") == DSKVS_OK);
