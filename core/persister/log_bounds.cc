@@ -20,31 +20,33 @@ uint64_t live_log_bytes(const Totals& totals) noexcept {
 
 bool LogBounds::is_full(const LogLoad& load, bool sweeping) const noexcept {
   uint64_t rescued = sweeping ? load.live_bytes / 4 : 0;
-  if (cleaning_all_is_cheap(load)) {
+  if (epochs_are_large(load) && !all_will_have_room(load)) {
     rescued = load.live_bytes - std::min(load.live_bytes, load.dirty_bytes);
   }
   return load.disk_bytes + load.dirty_bytes + rescued > log_bytes_max(load.live_bytes);
 }
 
-bool LogBounds::cleaning_all_is_cheap(const LogLoad& load) const noexcept {
-  return load.dirty_bytes > load.live_bytes / 2 &&
-         load.disk_bytes + load.dirty_bytes + load.live_bytes > log_bytes_max(load.live_bytes);
+bool LogBounds::cleaning_all_is_due(const LogLoad& load) const noexcept {
+  return epochs_are_large(load) && !all_will_have_room(load) &&
+         (all_has_room(load) || load.dirty_bytes > load.live_bytes / 2);
 }
 
-uint64_t LogBounds::clean_through(const std::vector<SegmentFile>& segments, uint64_t live_bytes,
-                                  uint64_t epoch_bytes) const noexcept {
+uint64_t LogBounds::clean_through(const std::vector<SegmentFile>& segments,
+                                  const LogLoad& load) const noexcept {
   uint64_t log_bytes = 0;
   for (const SegmentFile& segment : segments) log_bytes += segment.bytes;
-  bool many = segments.size() > kSegmentsMax;
-  uint64_t garbage_bytes_max = shape_.slack_bytes / 8 * 3;
-  uint64_t enough_bytes = live_bytes + live_bytes / 4 * 3 + garbage_bytes_max;
-  if (!many && log_bytes + 2 * epoch_bytes < enough_bytes) return 0;
+  const bool many = segments.size() > kSegmentsMax;
+  const uint64_t slack_bytes = shape_.slack_bytes / 8 * 3;
+  const uint64_t enough_bytes = load.live_bytes / 3 * 5 + slack_bytes;
+  const bool all_instead = epochs_are_large(load) && all_has_room(load);
+  if (!many && (all_instead || log_bytes + 2 * load.epoch_bytes < enough_bytes)) return 0;
   uint64_t through = 0;
   uint64_t through_bytes = 0;
   for (size_t i = 0; i + 1 < segments.size(); i++) {
-    uint64_t rest = log_bytes - through_bytes;
-    bool enough = many ? i > segments.size() / 2
-                       : through_bytes > log_bytes / 4 && rest <= live_bytes + garbage_bytes_max;
+    const uint64_t rest_bytes = log_bytes - through_bytes;
+    const bool enough =
+        many ? i > segments.size() / 2
+             : through_bytes > log_bytes / 4 && rest_bytes <= load.live_bytes / 2 * 3 + slack_bytes;
     if (enough) break;
     through = segments[i].id;
     through_bytes += segments[i].bytes;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr uint64_t kDrainUsMax = 5'000'000;  // close gives a failing disk this long
 constexpr uint64_t kHotFactor = 8;         // so much more accepted than written makes an epoch hot
+constexpr uint64_t kFadeEpochs = 8;        // until a large epoch is of late no more
 constexpr uint64_t kRequestPauseUs = 200;  // until requests that cannot be met are looked at again
 
 // What the log and the files behind it allocate is little, and may fail all the same.
@@ -86,18 +87,17 @@ bool Persister::step_heal(uint64_t now, bool hurry) noexcept {
 
 bool Persister::step_write(uint64_t now, bool hurry) noexcept {
   if (!something_changed()) return false;
-  bool pressed = hurry || reception_.sync_wanted() > log_.written_epoch() ||
-                 epochs_.dirty_bytes() > options_.dirty_bytes_max / 2;
-  if (!pressed && (now < pace_.next_write_us() || writing_is_held())) return false;
+  bool pressed = hurry || epochs_.dirty_bytes() > options_.dirty_bytes_max / 2;
+  bool due = now >= pace_.next_write_us() || reception_.sync_wanted() > log_.written_epoch();
+  if (!pressed && (!due || writing_is_held())) return false;
   // Here, so that cleaning keeps up with writing however busy the disk is.
-  bool all = bounds_.cleaning_all_is_cheap(log_load());
+  bool all = bounds_.cleaning_all_is_due(log_load());
   if (all && compact_stage_ == CompactStage::kNone && log_.segment() != 0) clean_all();
   if (rescuer_.sweeping()) rescue(all || log_is_full());
   if (heal_wanted_) return true;
   if (write_epoch() != Status::kOk) return true;
   if (rescuer_.cleaning() || compact_stage_ != CompactStage::kNone) return true;
-  uint64_t through =
-      bounds_.clean_through(log_.live_segments(), log_load().live_bytes, epoch_bytes_);
+  uint64_t through = bounds_.clean_through(log_.live_segments(), log_load());
   if (through != 0) rescuer_.clean(through);
   return true;
 }
@@ -219,10 +219,11 @@ Status Persister::write_epoch() noexcept {
   publish();
   // In proportion to what the users wrote: rescued bytes must not ask for more of their kind.
   uint64_t bytes = log_.bytes_written() - bytes_before;
-  epoch_bytes_ = bytes - std::min(bytes, rescued_bytes);
-  rescuer_.set_budget(epoch_bytes_);
-  housekeeping_.epoch_written(done_us, epoch_bytes_);
-  bool hot = static_cast<uint64_t>(accepted) > kHotFactor * epoch_bytes_;
+  bytes -= std::min(bytes, rescued_bytes);
+  epoch_bytes_most_ = std::max(bytes, epoch_bytes_most_ - epoch_bytes_most_ / kFadeEpochs);
+  rescuer_.set_budget(bytes);
+  housekeeping_.epoch_written(done_us, bytes);
+  bool hot = static_cast<uint64_t>(accepted) > kHotFactor * bytes;
   pace_.write_ended(done_us, environment_.clock.thread_cpu_us() - cpu_before_us, hot);
   return Status::kOk;
 }
@@ -283,9 +284,12 @@ void Persister::publish() noexcept {
 // ---- What they ask.
 
 LogLoad Persister::log_load() const noexcept {
+  const uint64_t dirty_bytes = epochs_.dirty_bytes();
+  const uint64_t rescued_bytes = std::min(dirty_bytes, rescuer_.rescued_bytes());
   return {.disk_bytes = log_.disk_bytes(),
           .live_bytes = live_log_bytes(epochs_.totals()),
-          .dirty_bytes = epochs_.dirty_bytes()};
+          .dirty_bytes = dirty_bytes,
+          .epoch_bytes = std::max(epoch_bytes_most_, dirty_bytes - rescued_bytes)};
 }
 
 bool Persister::log_is_full() const noexcept {

@@ -104,7 +104,7 @@ class Persister {
 
   PersisterFigures figures_{};
   bool heal_wanted_;                // what is above the durable epoch must be written again
-  uint64_t epoch_bytes_ = 0;        // what the last epoch took in the log, rescued ones aside
+  uint64_t epoch_bytes_most_ = 0;   // that one took in the log of late, rescued ones aside
   int64_t bytes_accepted_ = 0;      // when it was sealed
   uint64_t unsynced_since_us_ = 0;  // first write of the epochs since the last sync began; 0: none
   CompactStage compact_stage_ = CompactStage::kNone;

@@ -29,6 +29,7 @@ Status Rescuer::rescue(bool all) noexcept {
 void Rescuer::set_budget(uint64_t epoch_bytes) noexcept {
   budget_bytes_ = std::max(kBudgetBytesMin, 2 * epoch_bytes);
   budget_parts_ = std::max(parts_min_, epoch_bytes / kPartBytes);
+  rescued_bytes_ = 0;
 }
 
 uint64_t Rescuer::cleaned_through() const noexcept { return sweep_.active() ? 0 : clean_through_; }
@@ -51,7 +52,7 @@ Status Rescuer::rescue_part() noexcept {
     uint32_t home = entry->home();
     if ((home & Entry::kDirty) != 0) return Status::kOk;
     if (home > clean_through_ && home < lost_from_) return Status::kOk;
-    budget_bytes_ -= std::min<uint64_t>(budget_bytes_, entry->bytes());
+    rescued_bytes_ += entry->bytes();
     return epochs_.record_rescue(collection, entry);
   });
 }

