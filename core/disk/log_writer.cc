@@ -80,8 +80,12 @@ Status LogWriter::reserve_lists() try {
 
 bool LogWriter::must_rotate() const {
   if (file_ == nullptr) return false;
-  return rotate_wanted_ || offset_ >= 2 * segment_bytes_ ||
-         (segment_full() && undurable_bytes() <= kRotateBytes);
+  if (rotate_wanted_ || offset_ >= 2 * segment_bytes_) return true;
+  return segment_full() && !full_is_undurable() && !has_errand();
+}
+
+bool LogWriter::full_is_undurable() const {
+  return segment_full() && undurable_bytes() > kRotateBytes;
 }
 
 uint64_t LogWriter::undurable_bytes() const {

@@ -4,7 +4,7 @@
 // in one segment, behind the commit of the range before it. sync() makes all batches so far
 // durable. Only the newest segment ever holds bytes that are not durable: a full one is synced as a
 // whole before it gets a successor. That has to be waited for, so a full segment is left when
-// little in it is not durable, or when it has become twice as long.
+// little in it is not durable and no errand keeps the disk busy, or when it is twice as long.
 //
 // Errands. With a Worker, syncing and unlinking go on beside the batches to come: one at a time is
 // begun by start_sync() or start_unlink(), and takes effect with finish_errand(). What is written
@@ -104,9 +104,11 @@ class LogWriter {
 
   uint64_t segment() const { return file_ == nullptr ? 0 : live_.back().id; }  // the one written to
   uint64_t segment_offset() const { return offset_; }  // where its next frame goes
-  // The segment in hand has become long, and can be left once it is durable. REQUIRES: there is
-  // one.
+  // The segment in hand has become long, and is left when little in it is not durable. REQUIRES:
+  // there is one.
   bool segment_full() const { return offset_ >= segment_bytes_; }
+  // And much in it is not: only a sync lets it be left. Likewise.
+  bool full_is_undurable() const;
   // Of the segment in hand.
   uint64_t undurable_bytes() const;
   // A sync would let segments go.

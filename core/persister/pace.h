@@ -10,7 +10,7 @@ namespace dskvs {
 struct Undurable {
   uint64_t since_us;  // when the oldest of it was accepted
   uint64_t bytes;
-  bool segment_full;  // the segment that it stands in
+  bool full;  // so much that its segment, which is full, cannot be left
 };
 
 class Pace {
@@ -28,7 +28,7 @@ class Pace {
 
   // ---- Syncing.
   void sync_begins(uint64_t now_us) noexcept { sync_began_us_ = now_us; }
-  void sync_ended(uint64_t now_us) noexcept { sync_took_us_ = now_us - sync_began_us_; }
+  void sync_ended(uint64_t now_us) noexcept;
   // `idle`: nothing else is to be written.
   bool sync_is_due(uint64_t now_us, bool idle, const Undurable& undurable) const noexcept;
   uint64_t next_sync_us(uint64_t undurable_since_us) const noexcept;  // UINT64_MAX: never by time
@@ -44,7 +44,7 @@ class Pace {
   uint64_t last_write_us_ = 0;  // when the last epoch was written
   bool after_quiet_ = false;
   uint64_t sync_began_us_ = 0;  // the last one
-  uint64_t sync_took_us_ = 0;
+  uint64_t sync_takes_us_ = 0;  // the longest of late
   uint64_t retry_us_ = 0;
   uint64_t retry_pause_us_ = 0;
 };

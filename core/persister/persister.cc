@@ -301,7 +301,7 @@ bool Persister::sync_is_due(uint64_t now) const noexcept {
   return pace_.sync_is_due(now, !something_changed(),
                            {.since_us = figures_.undurable_since_us,
                             .bytes = log_.undurable_bytes(),
-                            .segment_full = log_.segment_full()});
+                            .full = log_.full_is_undurable()});
 }
 
 // Room is being made in the log: an epoch that has none waits for it.

@@ -13,7 +13,7 @@ constexpr uint64_t kMs = 1000;
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 Undurable little_since(uint64_t since_us) {
-  return {.since_us = since_us, .bytes = 1, .segment_full = false};
+  return {.since_us = since_us, .bytes = 1, .full = false};
 }
 
 TEST_CASE("epochs follow each other at the time that one takes, within bounds") {
@@ -68,16 +68,22 @@ TEST_CASE("the oldest that is not durable is so within the interval, the sync in
   CHECK(pace.sync_is_due(1087 * kMs, false, little_since(997 * kMs)));
   pace.sync_ended(1500 * kMs);
   CHECK(pace.next_sync_us(1000 * kMs) == 1050 * kMs);  // at most half of it
+  // A fast one does not make the slow ones forgotten at once.
+  pace.sync_begins(1600 * kMs);
+  pace.sync_ended(1610 * kMs);
+  CHECK(pace.next_sync_us(1600 * kMs) == 1650 * kMs);
+  for (int fast = 0; fast < 50; ++fast) pace.sync_ended(1610 * kMs);
+  CHECK(pace.next_sync_us(1600 * kMs) == 1690 * kMs);
 }
 
 TEST_CASE("much to sync, and a full segment, do not wait for the interval") {
   Pace pace(100);
   pace.sync_begins(1000 * kMs);
-  Undurable undurable{.since_us = 1000 * kMs, .bytes = 16 * kMiB - 1, .segment_full = false};
+  Undurable undurable{.since_us = 1000 * kMs, .bytes = 16 * kMiB - 1, .full = false};
   CHECK_FALSE(pace.sync_is_due(1000 * kMs, false, undurable));
   undurable.bytes++;
   CHECK(pace.sync_is_due(1000 * kMs, false, undurable));
-  undurable = {.since_us = 1000 * kMs, .bytes = 1, .segment_full = true};
+  undurable = {.since_us = 1000 * kMs, .bytes = 1, .full = true};
   CHECK(pace.sync_is_due(1000 * kMs, false, undurable));
 }
 
@@ -85,8 +91,8 @@ TEST_CASE("without an interval nothing is synced by itself") {
   Pace pace(0);
   pace.write_begins(1000 * kMs);
   CHECK(pace.next_sync_us(0) == UINT64_MAX);
-  CHECK_FALSE(pace.sync_is_due(UINT64_MAX, true,
-                               {.since_us = 0, .bytes = UINT64_MAX, .segment_full = true}));
+  CHECK_FALSE(
+      pace.sync_is_due(UINT64_MAX, true, {.since_us = 0, .bytes = UINT64_MAX, .full = true}));
 }
 
 TEST_CASE("retries become rarer until one succeeds") {
