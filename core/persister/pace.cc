@@ -27,7 +27,7 @@ constexpr uint64_t kRetryPauseUsMax = 1'000'000;
 }  // namespace
 
 void Pace::write_begins(uint64_t now_us) noexcept {
-  after_quiet_ = now_us >= last_write_us_ + std::max(kQuietUs, kQuietSyncs * sync_takes_us_);
+  after_quiet_ = now_us >= last_write_us_ + std::max(kQuietUs, kQuietSyncs * sync_took_us_);
 }
 
 void Pace::write_ended(uint64_t now_us, uint64_t cpu_us, bool hot) noexcept {
@@ -43,15 +43,15 @@ bool Pace::sync_is_due(uint64_t now_us, bool idle, const Undurable& undurable) c
 }
 
 void Pace::sync_ended(uint64_t now_us) noexcept {
-  const uint64_t faded_us = sync_takes_us_ - sync_takes_us_ / 8;
-  sync_takes_us_ = std::max(now_us - sync_began_us_, faded_us);
+  sync_took_us_ = now_us - sync_began_us_;
+  sync_longest_us_ = std::max(sync_took_us_, sync_longest_us_ - sync_longest_us_ / 8);
 }
 
 // So early that it may take as long as others of late, and the oldest is durable within the
 // interval all the same.
 uint64_t Pace::next_sync_us(uint64_t undurable_since_us) const noexcept {
   if (sync_interval_us_ == 0) return UINT64_MAX;
-  return undurable_since_us + sync_interval_us_ - std::min(sync_takes_us_, sync_interval_us_ / 2);
+  return undurable_since_us + sync_interval_us_ - std::min(sync_longest_us_, sync_interval_us_ / 2);
 }
 
 void Pace::failed(uint64_t now_us) noexcept {

@@ -43,8 +43,9 @@ class Pace {
   uint64_t next_write_us_ = 0;
   uint64_t last_write_us_ = 0;  // when the last epoch was written
   bool after_quiet_ = false;
-  uint64_t sync_began_us_ = 0;  // the last one
-  uint64_t sync_takes_us_ = 0;  // the longest of late
+  uint64_t sync_began_us_ = 0;
+  uint64_t sync_took_us_ = 0;
+  uint64_t sync_longest_us_ = 0;  // of late
   uint64_t retry_us_ = 0;
   uint64_t retry_pause_us_ = 0;
 };

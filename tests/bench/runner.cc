@@ -19,7 +19,7 @@ namespace bench {
 namespace {
 
 constexpr uint64_t kStageSecondsMax = 1800;
-constexpr double kWarmBytes = double(uint64_t{3} << 30);  // what the largest cells take
+constexpr double kWarmBytes = double(uint64_t{6} << 30);  // what the largest cells take
 
 // A directory for one cell; it goes when the cell is done.
 class CellDirectory {

@@ -57,6 +57,12 @@ TEST_CASE("unless the disk syncs so slowly that it would do little else") {
   CHECK_FALSE(pace.after_quiet());
   pace.write_begins(1100 * kMs);
   CHECK(pace.after_quiet());
+  // One that was slow is forgotten with the next.
+  pace.sync_begins(1100 * kMs);
+  pace.sync_ended(1101 * kMs);
+  pace.write_ended(1101 * kMs, 0, false);
+  pace.write_begins(1106 * kMs);
+  CHECK(pace.after_quiet());
 }
 
 TEST_CASE("the oldest that is not durable is so within the interval, the sync included") {
