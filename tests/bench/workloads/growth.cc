@@ -1,6 +1,6 @@
 // W8: one thread puts 10 M new entries of 100 bytes into one collection, each call timed: whether
-// the tail shows that tables grow. Then the store is closed, and the thread looks at the clock for as
-// long again: what the machine itself does to it, as often as one in 10,000 puts.
+// the tail shows that tables grow. Then the store is closed, and the thread looks at the clock for
+// as long again: what the machine itself does to it, as often as one in 10,000 puts.
 #include <algorithm>
 
 #include "workloads/common.h"
