@@ -49,6 +49,7 @@ Status write_copy(Catalog& catalog, Directory& target, const Environment& enviro
     });
     if (status == Status::kOk && log.segment_full()) {
       status = log.commit(0);
+      log.rotate_at_next_begin();
       if (status == Status::kOk) status = log.begin(++epoch);
     }
     if (status != Status::kOk) return status;

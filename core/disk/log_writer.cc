@@ -414,6 +414,13 @@ void LogWriter::give_up() {
   make_reserve();
 }
 
+std::span<const SegmentFile> LogWriter::segments_in_use() const {
+  const auto first = std::find_if(live_.begin(), live_.end(), [this](const SegmentFile& s) {
+    return s.id >= written_.first_live;
+  });
+  return {first, live_.end()};
+}
+
 uint64_t LogWriter::segments() const {
   return live_.size() + zombies_.size() + abandoned_.size() + garbage_.size();
 }

@@ -38,6 +38,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -104,8 +105,8 @@ class LogWriter {
 
   uint64_t segment() const { return file_ == nullptr ? 0 : live_.back().id; }  // the one written to
   uint64_t segment_offset() const { return offset_; }  // where its next frame goes
-  // The segment in hand has become long, and is left when little in it is not durable. REQUIRES:
-  // there is one.
+  // The segment in hand has become long, and is left when little in it is not durable and there is
+  // no errand. REQUIRES: there is one.
   bool segment_full() const { return offset_ >= segment_bytes_; }
   // And much in it is not: only a sync lets it be left. Likewise.
   bool full_is_undurable() const;
@@ -114,6 +115,8 @@ class LogWriter {
   // A sync would let segments go.
   bool has_dead_segments() const { return written_.first_live > durable_.first_live; }
   const std::vector<SegmentFile>& live_segments() const { return live_; }  // oldest first
+  // Of them those that are of use still, as soon as all is durable.
+  std::span<const SegmentFile> segments_in_use() const;
 
   uint64_t segments() const;                                 // files, of use or not
   uint64_t disk_bytes() const;                               // of all of them and the reserve

@@ -206,7 +206,6 @@ class HeldLock {
   HeldLock& operator=(const HeldLock&) = delete;
 
   void take(Descriptor fd) {
-    register_fork_handlers();
     const std::lock_guard guard(held_mutex);
     fd_ = std::move(fd);
     next_ = held_locks;
@@ -223,22 +222,19 @@ class HeldLock {
     fd_.reset(-1);
   }
 
- private:
-  static void register_fork_handlers() {
-    static const int registered =
-        ::pthread_atfork([] { held_mutex.lock(); }, [] { held_mutex.unlock(); }, drop_all_in_child);
-    (void)registered;
-  }
-
   static void drop_all_in_child() {
     for (HeldLock* lock = held_locks; lock != nullptr; lock = lock->next_) lock->fd_.reset(-1);
     held_locks = nullptr;
     held_mutex.unlock();
   }
 
+ private:
   Descriptor fd_;
   HeldLock* next_ = nullptr;
 };
+
+[[maybe_unused]] const int fork_handlers = ::pthread_atfork(
+    [] { held_mutex.lock(); }, [] { held_mutex.unlock(); }, HeldLock::drop_all_in_child);
 
 class PosixDirectory final : public Directory {
  public:

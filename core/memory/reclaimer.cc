@@ -251,6 +251,7 @@ void reclaim_all() noexcept {
 }
 
 void prepare_fork() noexcept {
+  (void)exit_key();  // its initialisation has ended, too
   growth_lock.lock();
   for_each_slot([](ReaderSlot& s) { s.lock.lock(); });
 }

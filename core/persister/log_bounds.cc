@@ -31,7 +31,7 @@ bool LogBounds::cleaning_all_is_due(const LogLoad& load) const noexcept {
          (all_has_room(load) || load.dirty_bytes > load.live_bytes / 2);
 }
 
-uint64_t LogBounds::clean_through(const std::vector<SegmentFile>& segments,
+uint64_t LogBounds::clean_through(std::span<const SegmentFile> segments,
                                   const LogLoad& load) const noexcept {
   uint64_t log_bytes = 0;
   for (const SegmentFile& segment : segments) log_bytes += segment.bytes;

@@ -5,7 +5,7 @@
 #include "environment.h"
 #include "memory/epoch.h"
 
-#include <vector>
+#include <span>
 
 namespace dskvs {
 
@@ -34,8 +34,7 @@ class LogBounds {
   bool cleaning_all_is_due(const LogLoad& load) const noexcept;
   // The newest of `segments`, oldest first, that is to be cleaned now; 0: none. So early that two
   // more epochs fit meanwhile.
-  uint64_t clean_through(const std::vector<SegmentFile>& segments,
-                         const LogLoad& load) const noexcept;
+  uint64_t clean_through(std::span<const SegmentFile> segments, const LogLoad& load) const noexcept;
   // From when on a segment counts as full.
   uint64_t segment_bytes(uint64_t live_bytes) const noexcept;
 
@@ -45,7 +44,7 @@ class LogBounds {
   }
   // If the next epoch changed all, it would have room; or it would after the one that is open.
   bool all_has_room(const LogLoad& load) const noexcept {
-    return load.disk_bytes <= load.live_bytes + shape_.slack_bytes;
+    return load.disk_bytes <= load.live_bytes + shape_.slack_bytes - shape_.slack_bytes / 16;
   }
   bool all_will_have_room(const LogLoad& load) const noexcept {
     return load.disk_bytes + load.dirty_bytes + load.live_bytes <= log_bytes_max(load.live_bytes);

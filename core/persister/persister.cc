@@ -97,7 +97,7 @@ bool Persister::step_write(uint64_t now, bool hurry) noexcept {
   if (heal_wanted_) return true;
   if (write_epoch() != Status::kOk) return true;
   if (rescuer_.cleaning() || compact_stage_ != CompactStage::kNone) return true;
-  uint64_t through = bounds_.clean_through(log_.live_segments(), log_load());
+  uint64_t through = bounds_.clean_through(log_.segments_in_use(), log_load());
   if (through != 0) rescuer_.clean(through);
   return true;
 }

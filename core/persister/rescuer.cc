@@ -52,7 +52,7 @@ Status Rescuer::rescue_part() noexcept {
     uint32_t home = entry->home();
     if ((home & Entry::kDirty) != 0) return Status::kOk;
     if (home > clean_through_ && home < lost_from_) return Status::kOk;
-    rescued_bytes_ += entry->bytes();
+    rescued_bytes_ += dirty_bytes_of(collection, reinterpret_cast<uintptr_t>(entry));
     return epochs_.record_rescue(collection, entry);
   });
 }

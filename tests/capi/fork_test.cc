@@ -104,7 +104,7 @@ TEST_CASE("fork with writers running, and the child calls everything") {
 
 TEST_CASE("Threads make their first call while another forks") {
   if (!kThreadsAfterFork) return;
-  const uint64_t kForks = rounds("DSKVS_FIRST_CALL_FORKS", 200);
+  const uint64_t kForks = rounds("DSKVS_FIRST_CALL_FORKS", 400);
   TempDir dir;
   TempStore store;
   REQUIRE(put(store, "a/b", "parent") == DSKVS_OK);

@@ -76,32 +76,35 @@ TEST_CASE("cleaning keeps up with a writer, though there is always an epoch to b
 bool is_chunk(size_t bytes) { return bytes == sizeof(DirtyChunk); }
 
 TEST_CASE("when memory ends while cleaning, a removal does not come back over a newer put") {
-  SimFileSystem files;
-  Subject subject(files, kStorePath, {.segment_bytes_min = 12'000, .slack_bytes = 0});
-  REQUIRE(subject.open() == Status::kOk);
-  for (uint32_t key = 0; key < 60'000; ++key) {
-    REQUIRE(subject.apply({Verb::kPut, key, 10, key}) == Status::kOk);
-    if (key % 5'000 == 0) REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
-  }
-  // Cleaning becomes due now and then when both are written and neither is durable.
-  for (uint32_t failures = 0, round = 0; failures < 4; ++round) {
-    REQUIRE(round < 60'000);
-    for (const Operation& operation :
-         {Operation{Verb::kDelete, 0}, {Verb::kPut, 0, 5'000, round}, {Verb::kPut, 1, 10, round}}) {
-      REQUIRE(subject.apply(operation) == Status::kOk);
-      arena_set_fault(is_chunk);
-      subject.step();
-      arena_set_fault(nullptr);
+  for (uint32_t value_bytes = 100; value_bytes < 2'000; value_bytes += 100) {
+    SimFileSystem files;
+    Subject subject(files, kStorePath, {.segment_bytes_min = 12'000, .slack_bytes = 0});
+    REQUIRE(subject.open() == Status::kOk);
+    for (uint32_t key = 0; key < 10'000; ++key) {
+      REQUIRE(subject.apply({Verb::kPut, key, 10, key}) == Status::kOk);
+      if (key % 500 == 0) REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
     }
-    if (!subject.marks().failing) continue;
-    ++failures;
+    subject.pass(1'000'000);
+    step_until_quiet(subject);  // what was needed for records is given back
+    // Cleaning becomes due at some time, often when both are written and neither is durable.
+    for (uint32_t round = 0; !subject.marks().failing; ++round) {
+      REQUIRE(round < 5'000);
+      for (const Operation& operation : {Operation{Verb::kDelete, 0},
+                                         {Verb::kPut, 0, value_bytes, round},
+                                         {Verb::kPut, 1, 10, round}}) {
+        REQUIRE(subject.apply(operation) == Status::kOk);
+        arena_set_fault(is_chunk);
+        subject.step();
+        arena_set_fault(nullptr);
+      }
+    }
     while (subject.marks().failing) subject.step();
     const Model accepted = subject.contents();
     REQUIRE(subject.close() == Status::kOk);
     REQUIRE(subject.open() == Status::kOk);
     CHECK((subject.contents() == accepted));  // not to be printed
+    REQUIRE(subject.close() == Status::kOk);
   }
-  REQUIRE(subject.close() == Status::kOk);
 }
 
 TEST_CASE(
@@ -300,10 +303,11 @@ TEST_CASE("the log stays within its bound, however much of the store each epoch 
   };
   constexpr uint32_t kKeys = 1'000;
   constexpr uint32_t kValueBytes = 16'000;
+  const uint64_t kRounds = rounds("DSKVS_BOUND_ROUNDS", 30);
   constexpr uint64_t kLiveBytes = kKeys * (kValueBytes + 7);
-  constexpr uint64_t kReserveBytes = 1 << 20;  // counts, and is large beside a store so small
+  constexpr uint64_t kReserveBytes = 1 << 20;  // counts, and is not among what log_bytes() counts
   // What the default slack is to 100 MB, and to 1 GB.
-  const Epochs small_store{kLiveBytes * 2 / 3, {20, 100, 250, 400, 600, 1'000}};
+  const Epochs small_store{kLiveBytes * 2 / 3 + kReserveBytes, {20, 100, 250, 400, 600, 1'000}};
   const Epochs large_store{kLiveBytes / 15 + kReserveBytes, {20, 50}};
   for (const Epochs& epochs : {small_store, large_store}) {
     for (const uint32_t keys_most : epochs.keys_most) {
@@ -318,7 +322,7 @@ TEST_CASE("the log stays within its bound, however much of the store each epoch 
         if (key % keys_most == 0) step_until_quiet(subject);
       }
       uint64_t bytes_most = 0;
-      for (uint64_t round = 0; round < 2 * kKeys / keys_most + 30; ++round) {
+      for (uint64_t round = 0; round < kKeys / keys_most + kRounds; ++round) {
         const bool in_order = draw(0, 1) == 0;
         const uint64_t first = draw(0, kKeys - 1);
         for (uint64_t i = draw(keys_most - keys_most / 4, keys_most); i != 0; --i) {
@@ -333,7 +337,7 @@ TEST_CASE("the log stays within its bound, however much of the store each epoch 
         }
       }
       CAPTURE(epochs.slack_bytes, keys_most);
-      CHECK(bytes_most <= 2 * kLiveBytes + epochs.slack_bytes);
+      CHECK(bytes_most + kReserveBytes <= 2 * kLiveBytes + epochs.slack_bytes);
       REQUIRE(subject.close() == Status::kOk);
     }
   }

@@ -144,6 +144,30 @@ TEST_CASE("full segments are synced before they get a successor, and unlinked wh
   require_recovers(sim.files, sim.client, sim.writer.written_epoch());
 }
 
+TEST_CASE("a full segment is left when there is no errand, or when it is twice as long") {
+  for (const bool finish : {true, false}) {
+    Simulated sim(Errands::kSameThread);
+    while (sim.writer.segment() == 0 || !sim.writer.segment_full()) {
+      sim.client.put("a/b", value_of(5000, 1));
+      REQUIRE(sim.client.write() == Status::kOk);
+    }
+    const uint64_t segment = sim.writer.segment();
+    REQUIRE(sim.writer.start_sync() == Status::kOk);
+    sim.client.put("a/b", value_of(5000, 2));
+    REQUIRE(sim.client.write() == Status::kOk);
+    CHECK(sim.writer.segment() == segment);
+    if (finish) REQUIRE(sim.writer.finish_errand() == Status::kOk);
+    uint64_t writes = 0;
+    for (; sim.writer.segment() == segment; ++writes) {
+      REQUIRE(sim.writer.segment_offset() < 2 * kSegmentBytes + 10'000);
+      sim.client.put("a/b", value_of(5000, 3));
+      REQUIRE(sim.client.write() == Status::kOk);
+    }
+    CHECK((writes == 1) == finish);
+    require_recovers(sim.files, sim.client, sim.writer.written_epoch());
+  }
+}
+
 TEST_CASE("disk_bytes is what the files occupy") {
   Simulated sim;
   for (int i = 0; i < 20; ++i) {

@@ -127,9 +127,9 @@ TEST_CASE("the log is full below twice the live data and the slack") {
 TEST_CASE("all is cleaned when epochs are large, and while there is room for it") {
   const LogBounds bounds({.segment_bytes_min = 16 * kMiB, .slack_bytes = 64 * kMiB});
   CHECK(bounds.cleaning_all_is_due({127 * kMiB, 100 * kMiB, 30 * kMiB, 30 * kMiB}));
-  CHECK(bounds.cleaning_all_is_due({164 * kMiB, 100 * kMiB, 1 * kMiB, 30 * kMiB}));
+  CHECK(bounds.cleaning_all_is_due({160 * kMiB, 100 * kMiB, 1 * kMiB, 30 * kMiB}));
   CHECK_FALSE(bounds.cleaning_all_is_due({126 * kMiB, 100 * kMiB, 30 * kMiB, 30 * kMiB}));
-  CHECK_FALSE(bounds.cleaning_all_is_due({165 * kMiB, 100 * kMiB, 30 * kMiB, 30 * kMiB}));
+  CHECK_FALSE(bounds.cleaning_all_is_due({161 * kMiB, 100 * kMiB, 30 * kMiB, 30 * kMiB}));
   CHECK_FALSE(bounds.cleaning_all_is_due({150 * kMiB, 100 * kMiB, 30 * kMiB, 25 * kMiB}));
   // When it is too late, but costs little.
   CHECK_FALSE(bounds.cleaning_all_is_due({200 * kMiB, 100 * kMiB, 50 * kMiB, 50 * kMiB}));
@@ -154,7 +154,7 @@ TEST_CASE("the oldest segments are cleaned when garbage grows, and never the new
   CHECK(bounds.clean_through(segments, {0, live, 0, kMiB}) == 7);
   CHECK(bounds.clean_through(segments, {0, 0, 0, 0}) == 11);
   CHECK(bounds.clean_through({}, {0, 0, 0, 100 * kMiB}) == 0);
-  CHECK(bounds.clean_through({{1, 500 * kMiB, 0}}, {0, 0, 0, 0}) == 0);
+  CHECK(bounds.clean_through(std::vector<SegmentFile>{{1, 500 * kMiB, 0}}, {0, 0, 0, 0}) == 0);
 }
 
 TEST_CASE("segments that are too many are halved, whatever they hold") {
