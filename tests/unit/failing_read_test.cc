@@ -696,4 +696,50 @@ TEST_CASE("holes are passed over, and what lies behind them is found") {
   }
 }
 
+TEST_CASE("a hole may end anywhere, and the frame that begins there is found") {
+  // Says to the byte where anything but zeros comes next.
+  class Exact : public PassingDirectory {
+   public:
+    using PassingDirectory::PassingDirectory;
+    Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
+      class ExactFile : public PassingFile {
+       public:
+        using PassingFile::PassingFile;
+        uint64_t next_data(uint64_t offset) override {
+          std::vector<uint8_t> bytes(8 * kMegabyte);
+          size_t got = 0;
+          REQUIRE(inner_->read(offset, bytes.data(), bytes.size(), &got) == Status::kOk);
+          const auto end = bytes.begin() + ptrdiff_t(got);
+          return offset +
+                 uint64_t(std::find_if(bytes.begin(), end, [](uint8_t byte) { return byte != 0; }) -
+                          bytes.begin());
+        }
+      };
+      const Status status = inner_.open_file(name, mode, file);
+      if (status == Status::kOk) *file = std::make_unique<ExactFile>(std::move(*file));
+      return status;
+    }
+  };
+  CraftedSegment before;
+  before.commit();
+  before.bytes.resize(4 * kMegabyte);  // more than is read at once
+  before.batch_start = before.bytes.size();
+  for (uint64_t i = 0;; ++i) {
+    CraftedSegment segment = before;
+    segment.put("a/1", std::to_string(i));
+    if (segment.bytes[before.bytes.size()] != 0) continue;  // one whose checksum ends with zeros
+    segment.commit();
+    SimDisk disk;
+    disk.make_directory(kLogPath);
+    disk.plant_file(path_of(1), segment.bytes);
+    SimFileSystem files(disk);
+    const auto inner = open_read_only(files);
+    Exact directory(*inner);
+    const Recovered found = recover_all(directory);
+    REQUIRE(found.report.recovered_epoch == 1);
+    REQUIRE(found.report.highest_epoch_seen == 2);
+    break;
+  }
+}
+
 }  // namespace dskvs::test

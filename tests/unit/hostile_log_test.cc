@@ -56,16 +56,15 @@ Recovered recover_segments(const Segments& segments) { return recover_disk(disk_
 void require_refused(const Segments& segments, uint64_t id, uint64_t offset,
                      const std::string& kind) {
   const SimDisk disk = disk_of(segments);
-  REQUIRE(recover_disk(disk).status == Status::kCorrupt);
+  const Recovered found = recover_disk(disk);
   const std::string said = last_error();
   INFO(said);
+  REQUIRE(found.status == Status::kCorrupt);
+  REQUIRE(found.report.damage == Damage{SegmentName(id).text, offset, kind});
   REQUIRE(said.find(SegmentName(id).text) != std::string::npos);
   REQUIRE(said.find(kind) != std::string::npos);
   const std::vector<Damage> damage = verify_disk(disk);
-  const bool listed = std::any_of(damage.begin(), damage.end(), [&](const Damage& found) {
-    return found.file == SegmentName(id).text && found.offset == offset && found.kind == kind;
-  });
-  REQUIRE(listed);
+  REQUIRE(std::count(damage.begin(), damage.end(), found.report.damage) != 0);
 }
 
 std::string bytes_of(size_t size, char first) {
@@ -243,6 +242,9 @@ TEST_CASE("a segment that is linked to is whole up to the link, or the log is re
   CraftedSegment bad = log.first;
   bad.bytes[16] ^= 1;
   refused(bad, 0, "the segment's header is wrong");
+  CraftedSegment newest = log.second;
+  newest.bytes[16] ^= 1;
+  require_refused({&log.first, &newest}, 2, 0, "the segment's header is wrong");
   bad = log.first;
   bad.bytes.resize(size - 8);
   refused(bad, size - 8, "the segment is cut off");
@@ -260,8 +262,10 @@ TEST_CASE("a segment that is linked to is whole up to the link, or the log is re
   REQUIRE(recover_segments({&bad, &log.second}).status == Status::kCorrupt);
   REQUIRE(std::string(last_error()).find("is missing") != std::string::npos);
   REQUIRE(verify_disk(disk_of({&bad, &log.second}))[0].file == SegmentName(1).text);
-  REQUIRE(recover_segments({&log.second}).status == Status::kCorrupt);
+  const Recovered alone = recover_segments({&log.second});
+  REQUIRE(alone.status == Status::kCorrupt);
   REQUIRE(std::string(last_error()).find("is missing") != std::string::npos);
+  REQUIRE(alone.report.damage == Damage{SegmentName(1).text, 0, "the segment is missing"});
 }
 
 TEST_CASE("frames that cannot stand where they stand are damage in a segment that is linked to") {
@@ -514,7 +518,11 @@ TEST_CASE("a segment is found by its number") {
   CraftedSegment fourth({{1}, 4, 0, 0, 1});
   SimFileSystem files(disk_of({&second, &fourth}));
   Survey survey;
-  REQUIRE(survey_log(*open_read_only(files), &survey) == Status::kOk);
+  for (int again = 0; again < 2; ++again) {  // what it said before is forgotten
+    REQUIRE(survey_log(*open_read_only(files), &survey) == Status::kOk);
+    REQUIRE(survey.segments.size() == 2);
+    REQUIRE(survey.bytes == 2 * kSegmentStart);
+  }
   for (const uint64_t id : {2, 4}) {
     REQUIRE(survey.find(id) != nullptr);
     REQUIRE(survey.find(id)->id == id);
@@ -557,6 +565,48 @@ TEST_CASE("a batch that is cut counts once, wherever it is torn") {
     REQUIRE(found.report.recovered_epoch == 1);
     REQUIRE(found.report.frames_cut == 6);
   }
+}
+
+TEST_CASE("a batch whose commit never came is an epoch that is known to be lost") {
+  CraftedSegment segment;
+  segment.put("a/1", "one");
+  segment.commit();
+  const Recovered whole = recover_segments({&segment});
+  REQUIRE(whole.report.recovered_epoch == 1);
+  REQUIRE(whole.report.highest_epoch_seen == 1);
+  REQUIRE(whole.report.frames_cut == 0);
+
+  const size_t end = segment.bytes.size();
+  segment.put("a/2", "two");
+  const Recovered begun = recover_segments({&segment});
+  REQUIRE(begun.report.recovered_epoch == 1);
+  REQUIRE(begun.report.highest_epoch_seen == 2);
+  REQUIRE(begun.report.frames_cut == 1);
+
+  segment.bytes[end] ^= 1;  // no whole frame: who knows what it was
+  const Recovered torn = recover_segments({&segment});
+  REQUIRE(torn.report.recovered_epoch == 1);
+  REQUIRE(torn.report.highest_epoch_seen == 1);
+  REQUIRE(torn.report.frames_cut == 1);
+}
+
+TEST_CASE("salvage keeps what a damaged commit ended, but for the tail of the newest segment") {
+  const TwoSegments log;
+  const Contents all{{"a/1", bytes_of(kLarge, '1')},
+                     {"a/2", "two"},
+                     {"a/3", bytes_of(kLarge, '3')},
+                     {"a/4", "four"}};
+  CraftedSegment first = log.first;  // its only commit; the link tells that there was one
+  first.bytes[first.bytes.size() - 8] ^= 1;
+  REQUIRE(salvage_disk(disk_of({&first, &log.second})).contents == all);
+
+  CraftedSegment second = log.second;
+  second.bytes[second.bytes.size() - 8] ^= 1;
+  Contents rest = all;
+  rest.erase("a/4");
+  const Salvaged cut = salvage_disk(disk_of({&log.first, &second}));
+  REQUIRE(cut.contents == rest);
+  REQUIRE(cut.damage.empty());
 }
 
 TEST_CASE("what lies behind damage is found in the time that one reading takes, or a few") {

@@ -9,6 +9,7 @@
 
 #include "support/catch.h"
 #include "support/log_client.h"
+#include "support/passing_directory.h"
 #include "support/seed.h"
 #include "support/sim_file_system.h"
 #include "support/temp_dir.h"
@@ -484,6 +485,28 @@ TEST_CASE("a reserve that is too small is replaced, and where it cannot be, all 
     require_survives_power_cut(files.disk(), client);
   }
   REQUIRE(sizes == std::set<size_t>{10, size_t{1} << 20});
+}
+
+TEST_CASE("a reserve that cannot be looked at is left alone") {
+  class Guarded : public PassingDirectory {
+   public:
+    using PassingDirectory::PassingDirectory;
+    Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
+      if (std::string_view(name) != kReserveName) return inner_.open_file(name, mode, file);
+      ++asked;
+      return fail(Status::kIo, "it cannot be looked at");
+    }
+    int asked = 0;
+  };
+  SimFileSystem files;
+  const auto inner = open_locked(files, kPath);
+  Guarded directory(*inner);
+  LogClient client(directory, kSegmentBytes);
+  for (const char* value : {"one", "two", "three"}) {
+    client.put("a/b", value);
+    REQUIRE(client.write_and_sync() == Status::kOk);
+  }
+  REQUIRE(directory.asked == 1);  // by the constructor
 }
 
 TEST_CASE("on a full disk, what a kill left half written gives its room, or the reserve does") {

@@ -219,8 +219,11 @@ TEST_CASE("a segment is bound to its name and its store") {
   REQUIRE(writer.commit(0) == Status::kOk);
   SimDisk foreign = log.disk();
   foreign.plant_file(path_of(4), other_files.disk().read_file(path_of(4)));
-  REQUIRE(recover_disk(foreign).status == Status::kCorrupt);
+  const Recovered mixed = recover_disk(foreign);  // the newest says whose the log is
+  REQUIRE(mixed.status == Status::kCorrupt);
   REQUIRE(message_names("another store"));
+  REQUIRE(mixed.report.damage ==
+          Damage{SegmentName(1).text, 0, "the segment belongs to another store"});
   REQUIRE_FALSE(verify_disk(foreign).empty());
 }
 
@@ -307,7 +310,8 @@ TEST_CASE("a log of which nothing is left is missed: the reserve tells that ther
       }
       REQUIRE(recover_disk(disk).status == Status::kCorrupt);
       const bool told = log == &three && left == 4096;  // by the headers, too
-      REQUIRE(message_names(told ? ".dskvs'" : newest.empty() ? ".dskvs' is missing" : newest));
+      const std::string first_is_missing = std::string(SegmentName(1).text) + "' is missing";
+      REQUIRE(message_names(told ? ".dskvs'" : newest.empty() ? first_is_missing : newest));
       REQUIRE(verify_disk(disk).size() == 1);
       REQUIRE(salvage_disk(disk).contents.empty());
       // Without the reserve it is what a crash in the first epoch leaves.
@@ -384,14 +388,19 @@ TEST_CASE("lengths beyond the file, and keys that are none, are refused before t
     REQUIRE(found.report.recovered_epoch == 1);
     REQUIRE(found.report.frames_cut == 1);
   }
-  for (const std::string key : {"abc", "/bc", "ab/", "///"}) {
+  // The commit behind the frame fits: only its key can keep the batch from counting.
+  const auto epoch_with = [](FrameType type, const std::string& key) {
     CraftedSegment segment;
-    segment.add(FrameType::kPut, key, 1, "v");
-    REQUIRE(recover_segment(segment).report.frames_cut == 1);
+    segment.add(type, key, 0, "");
+    segment.commit();
+    return recover_segment(segment).report.recovered_epoch;
+  };
+  for (const FrameType type : {FrameType::kPut, FrameType::kRemove}) {
+    for (const char* key : {"a/b", "a//", "a/b/c"}) REQUIRE(epoch_with(type, key) == 1);
+    for (const char* key : {"abc", "/bc", "ab/", "///"}) REQUIRE(epoch_with(type, key) == 0);
   }
-  CraftedSegment drop;
-  drop.add(FrameType::kDrop, "a/b", 0, "");
-  REQUIRE(recover_segment(drop).report.frames_cut == 1);
+  REQUIRE(epoch_with(FrameType::kDrop, "a") == 1);
+  for (const char* name : {"a/b", "/"}) REQUIRE(epoch_with(FrameType::kDrop, name) == 0);
 }
 
 TEST_CASE("commits that lie are refused") {
@@ -409,6 +418,8 @@ TEST_CASE("commits that lie are refused") {
   REQUIRE(epoch_after([](CommitPayload* p) { p->first_epoch = 0; }) == 0);
   REQUIRE(epoch_after([](CommitPayload* p) { p->first_epoch = p->last_epoch = 2; }) == 0);
   REQUIRE(epoch_after([](CommitPayload* p) { p->last_epoch = UINT64_MAX; }) == 0);
+  REQUIRE(epoch_after([](CommitPayload* p) { p->last_epoch = kEpochMax; }) == 0);
+  REQUIRE(epoch_after([](CommitPayload* p) { p->last_epoch = kEpochMax - 1; }) == kEpochMax - 1);
   REQUIRE(epoch_after([](CommitPayload* p) { p->last_epoch = 0; }) == 0);  // as close leaves it
   REQUIRE(epoch_after([](CommitPayload* p) { p->frames = 1; }) == 0);
   REQUIRE(epoch_after([](CommitPayload* p) { p->bytes = 8; }) == 0);
@@ -509,7 +520,16 @@ TEST_CASE("progress is told, and can cancel") {
     const Status status = recover(*log.directory, {Calls::call, &calls}, sink, &position, &report);
     REQUIRE(status == (left == 1000 ? Status::kOk : Status::kCancelled));
     if (left == 1000) REQUIRE((calls.done == calls.total && calls.left < 995));
+    REQUIRE(calls.total == 2 * log.segment(1).size());  // the newest segment is read twice
   }
+  const History nothing;
+  Calls calls{1000, 0, 1};
+  MapSink sink;
+  LogPosition position;
+  RecoveryReport report;
+  REQUIRE(recover(*nothing.directory, {Calls::call, &calls}, sink, &position, &report) ==
+          Status::kOk);
+  REQUIRE((calls.left < 1000 && calls.total == 0));
 }
 
 TEST_CASE("a read that fails is an I/O error, never the end of the log") {
