@@ -186,6 +186,10 @@ uint64_t fail_each_call(const SimDisk& disk, bool sticky,
 
 TEST_CASE("verify finds all of the damage, or says that it could not read") {
   const SmallLog log;
+  SimFileSystem intact(log.files.disk());
+  std::vector<Damage> found{{SegmentName(1).text, 0, "as an attempt before it saw it"}};
+  REQUIRE(verify(*open_read_only(intact), {}, &found) == Status::kOk);
+  REQUIRE(found.empty());
   for (const auto& [segment, at] : std::map<uint64_t, size_t>{{1, 20}, {2, 9000}, {3, 4100}}) {
     const SimDisk disk = damaged(log, segment, at);
     const std::vector<Damage> all = verify_disk(disk);
@@ -361,9 +365,11 @@ TEST_CASE("unreadable places that touch are one; a disk that reads nothing is an
       less.damage.begin(), less.damage.end(),
       [](const Damage& place) { return place.kind.find("cannot be read") != std::string::npos; });
   REQUIRE(unreadable == 3);
+  REQUIRE(std::is_sorted(less.damage.begin(), less.damage.end()));
   BadSectors none(*inner, "", 0, UINT64_MAX);
   REQUIRE(salvage_all(none).status == Status::kIo);
-  REQUIRE(std::string(last_error()).find("nothing was rescued") != std::string::npos);
+  const std::string first = "nothing was rescued; first at '" + std::string(SegmentName(1).text);
+  REQUIRE(std::string(last_error()).find(first + "', offset 0") != std::string::npos);
   BadSectors headers(*inner, "", 0, kSegmentStart);
   REQUIRE(salvage_all(headers).status == Status::kOk);
 }

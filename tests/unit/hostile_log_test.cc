@@ -343,6 +343,8 @@ TEST_CASE("the first live segment ends the chain") {
     REQUIRE(found.status == Status::kOk);
     REQUIRE(found.contents == Contents{{"a/3", bytes_of(kLarge, '3')}, {"a/4", "four"}});
     REQUIRE(found.position.zombies.size() == segments.size());
+    // The commit that says so may not be durable: until then they give no room.
+    for (const SegmentFile& zombie : found.position.zombies) REQUIRE(zombie.end == zombie.bytes);
     REQUIRE(verify_disk(disk_of(segments)).empty());
   }
   // Marks never go back: not the first live segment, nor what is durable.
@@ -607,6 +609,71 @@ TEST_CASE("salvage keeps what a damaged commit ended, but for the tail of the ne
   const Salvaged cut = salvage_disk(disk_of({&log.first, &second}));
   REQUIRE(cut.contents == rest);
   REQUIRE(cut.damage.empty());
+}
+
+TEST_CASE("salvage goes back over a segment that is missing, the first live one too") {
+  CraftedSegment first;
+  first.put("a/1", "one");
+  first.commit();
+  CraftedSegment second(first, 2);
+  second.put("a/2", "two");
+  second.commit();
+  for (const uint64_t first_live : {1, 2}) {
+    CraftedSegment third(second, 3);
+    third.put("a/3", "three");
+    CommitPayload payload = third.next_commit();
+    payload.first_live_segment = first_live;
+    third.commit(payload);
+    const Damage missing{SegmentName(2).text, 0, "the segment is missing"};
+    const Salvaged found = salvage_disk(disk_of({&first, &third}));
+    REQUIRE(found.damage == std::vector<Damage>{missing});
+    REQUIRE(found.contents == Contents{{"a/1", "one"}, {"a/3", "three"}});
+
+    CraftedSegment broken = first;  // is listed first, though it is met later
+    broken.bytes[kSegmentStart + kFrameHeaderBytes + 3] ^= 1;
+    const std::vector<Damage> both{
+        {SegmentName(1).text, kSegmentStart, "the frame's checksum is wrong"}, missing};
+    const SimDisk disk = disk_of({&broken, &third});
+    REQUIRE(verify_disk(disk) == both);
+    REQUIRE(salvage_disk(disk).damage == both);
+    REQUIRE(salvage_disk(disk).contents == Contents{{"a/3", "three"}});
+  }
+}
+
+TEST_CASE("salvage reads on behind what is broken as far as anything tells that it was durable") {
+  CraftedSegment log;
+  std::vector<size_t> at;
+  for (const char* first : {"a/1", "a/3", "a/5"}) {
+    at.push_back(log.bytes.size());
+    log.put(first, "first");
+    log.put({'a', '/', static_cast<char>(first[2] + 1)}, "second");
+    log.commit();
+  }
+  const Contents all{{"a/1", "first"},  {"a/2", "second"}, {"a/3", "first"},
+                     {"a/4", "second"}, {"a/5", "first"},  {"a/6", "second"}};
+  // Epochs up to this one were durable, a successor that was only begun says.
+  for (const uint64_t durable : {0, 1, 2, 3}) {
+    for (size_t broken = 0; broken < at.size(); ++broken) {
+      INFO(durable << ' ' << broken);
+      CraftedSegment first = log;
+      first.bytes[at[broken] + kFrameHeaderBytes + 3] ^= 1;
+      const CraftedSegment second({{1}, 2, 1, log.bytes.size(), durable + 1});
+      const Salvaged found =
+          salvage_disk(durable == 0 ? disk_of({&first}) : disk_of({&first, &second}));
+      Contents expected = all;
+      if (broken < durable) {
+        expected.erase("a/" + std::to_string(2 * broken + 1));
+        REQUIRE(found.damage == std::vector<Damage>{{SegmentName(1).text, at[broken],
+                                                     "the frame's checksum is wrong"}});
+      } else {  // a torn tail
+        std::erase_if(expected, [&](const auto& entry) {
+          return size_t(entry.first[2] - '1') / 2 >= broken;
+        });
+        REQUIRE(found.damage.empty());
+      }
+      REQUIRE(found.contents == expected);
+    }
+  }
 }
 
 TEST_CASE("what lies behind damage is found in the time that one reading takes, or a few") {

@@ -12,6 +12,8 @@
 #include "support/log_disk.h"
 #include "support/seed.h"
 
+#include <algorithm>
+#include <deque>
 #include <memory>
 #include <random>
 #include <set>
@@ -177,6 +179,42 @@ TEST_CASE("segments read at once become what they are one by one") {
     }
   }
   REQUIRE(segments > 5 * all_rounds);
+}
+
+TEST_CASE("no more segments are read at once than it is said") {
+  class Counting : public SegmentedSink {
+   public:
+    void begin(uint64_t) override {}
+    RecoverySink& begin_segment(uint64_t) override {
+      most = std::max(most, ++now);
+      return sinks.emplace_back();
+    }
+    Status end_segment() override {
+      --now;
+      return Status::kOk;
+    }
+    uint32_t now = 0;
+    uint32_t most = 0;
+
+   private:
+    std::deque<MapSink> sinks;  // a sink stays where it is
+  };
+  std::mt19937_64 random(announce_seed("loader_test, at once"));
+  SimFileSystem files;
+  size_t segments = 0;
+  while (segments <= 5) {
+    write_log(files, random);
+    segments = recover_all(*open_read_only(files)).position.chain.size();
+  }
+  for (const uint32_t at_once : {1u, 2u, 5u}) {
+    Counting sink;
+    LogPosition position;
+    RecoveryReport report;
+    REQUIRE(dskvs::recover(*open_read_only(files), {}, &sink, at_once, &position, &report) ==
+            Status::kOk);
+    REQUIRE(sink.most == at_once);
+    REQUIRE(sink.now == 0);
+  }
 }
 
 TEST_CASE("segments read at once fail as they do one by one") {
