@@ -368,6 +368,9 @@ TEST_CASE("unreadable places that touch are one; a disk that reads nothing is an
   REQUIRE(std::is_sorted(less.damage.begin(), less.damage.end()));
   BadSectors none(*inner, "", 0, UINT64_MAX);
   REQUIRE(salvage_all(none).status == Status::kIo);
+  BadSectors frames(*inner, "", kSegmentStart, UINT64_MAX);
+  BadSectors all_of_one(frames, SegmentName(1).text, 0, UINT64_MAX);
+  REQUIRE(salvage_all(all_of_one).status == Status::kIo);
   const std::string first = "nothing was rescued; first at '" + std::string(SegmentName(1).text);
   REQUIRE(std::string(last_error()).find(first + "', offset 0") != std::string::npos);
   BadSectors headers(*inner, "", 0, kSegmentStart);
