@@ -4,8 +4,11 @@
 // disk with planted faults; after each step the directory is recovered and compared with what the
 // client accepted up to the epoch that the recovery names.
 
+#include <atomic>
+#include <chrono>
 #include <random>
 #include <set>
+#include <thread>
 
 #include "support/catch.h"
 #include "support/log_client.h"
@@ -404,6 +407,54 @@ TEST_CASE("a writer that goes while an errand is under way waits for it") {
   REQUIRE(sim.writer.start_sync() == Status::kOk);
   sim.client.writer.reset();
   require_survives_power_cut(sim.files.disk(), sim.client);
+
+  // On a thread of its own, and a disk that takes its time.
+  struct Sync {
+    std::atomic<bool> slow = false;
+    std::atomic<bool> ended = false;
+  };
+  class SlowDirectory : public PassingDirectory {
+   public:
+    SlowDirectory(Directory& inner, Sync& sync) : PassingDirectory(inner), sync_(sync) {}
+    Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
+      class SlowFile : public PassingFile {
+       public:
+        SlowFile(std::unique_ptr<File> inner, Sync& sync)
+            : PassingFile(std::move(inner)), sync_(sync) {}
+        Status write(uint64_t offset, std::span<const Piece> pieces) override {
+          return inner_->write(offset, pieces);
+        }
+        Status sync() override {
+          Sync& sync = sync_;
+          if (sync.slow) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+          sync.ended = true;
+          return Status::kOk;
+        }
+
+       private:
+        Sync& sync_;
+      };
+      const Status status = inner_.open_file(name, mode, file);
+      if (status == Status::kOk) *file = std::make_unique<SlowFile>(std::move(*file), sync_);
+      return status;
+    }
+
+   private:
+    Sync& sync_;
+  };
+  SimFileSystem files;
+  const auto inner = open_locked(files, kPath);
+  Sync sync;
+  SlowDirectory directory(*inner, sync);
+  Worker worker(false, [] {});
+  LogClient client(directory, kSegmentBytes, &worker);
+  client.put("a/1", "one");
+  REQUIRE(client.write() == Status::kOk);
+  sync.slow = true;
+  sync.ended = false;
+  REQUIRE(client.writer->start_sync() == Status::kOk);
+  client.writer.reset();
+  REQUIRE(sync.ended);
 }
 
 TEST_CASE("syncs that fail for ever do not fill the disk") {
