@@ -232,6 +232,27 @@ TEST_CASE("a failed sync is never retried on its file") {
   REQUIRE(sim.writer.segments() == 1);
 }
 
+TEST_CASE("what a failed sync left in doubt is not durable by the sync of another file") {
+  uint64_t failed = 0;
+  for (uint64_t call = 0;; ++call) {
+    Simulated sim;
+    sim.client.put("a/1", "one");
+    REQUIRE(sim.client.write() == Status::kOk);
+    sim.fail_call(1);  // the sync, behind the padding
+    REQUIRE(sim.writer.sync() == Status::kIo);
+    sim.client.put("a/2", "two");
+    sim.fail_call(call);
+    const Status status = sim.client.write();
+    if (sim.files.faults_raised() == 1) break;
+    failed += status != Status::kOk;
+    REQUIRE(sim.writer.durable_epoch() == 0);
+    sim.files.clear_fault();
+    REQUIRE(sim.client.write_and_sync() == Status::kOk);
+    require_survives_power_cut(sim.files.disk(), sim.client);
+  }
+  REQUIRE(failed >= 4);  // a creation, a header, its sync, a batch
+}
+
 TEST_CASE("a batch that has failed takes nothing more, and has no effect") {
   Simulated sim;
   sim.client.put("a/1", "one");
@@ -297,6 +318,21 @@ TEST_CASE("what is not durable is counted, in the segment in hand") {
   sim.fail_call(1);
   REQUIRE(sim.writer.sync() == Status::kIo);
   REQUIRE(sim.writer.undurable_bytes() == 0);  // there is none
+}
+
+TEST_CASE("a sync pads to the next block, or the one behind it when no frame has room") {
+  const std::pair<size_t, uint64_t> sizes[] = {{3949, 8192},
+                                               {3957, 12288}};  // 24 and 16 bytes left
+  for (const auto& [size, end] : sizes) {
+    Simulated sim;
+    sim.client.put("a/b", value_of(size, 1));
+    REQUIRE(sim.client.write() == Status::kOk);
+    REQUIRE(sim.writer.segment_offset() == kSegmentStart + size + 27 + kCommitFrameBytes);
+    REQUIRE(sim.writer.sync() == Status::kOk);
+    REQUIRE(sim.writer.segment_offset() == end);
+    REQUIRE(sim.writer.sync() == Status::kOk);  // nothing to do
+    REQUIRE(sim.writer.syncs() == 1);
+  }
 }
 
 TEST_CASE("a sync that is under way counts for what was written before it, and only that") {
