@@ -253,6 +253,22 @@ TEST_CASE("what a failed sync left in doubt is not durable by the sync of anothe
   REQUIRE(failed >= 4);  // a creation, a header, its sync, a batch
 }
 
+TEST_CASE("segments that an abandoned commit called dead are in use again") {
+  Simulated sim;
+  sim.client.put("a/1", "one");
+  REQUIRE(sim.client.write_and_sync() == Status::kOk);
+  sim.writer.rotate_at_next_begin();
+  sim.client.put("a/1", "two");
+  REQUIRE(sim.client.write(2) == Status::kOk);
+  REQUIRE(sim.writer.has_dead_segments());
+  REQUIRE(sim.writer.segments_in_use().size() == 1);
+  sim.fail_call(1);  // the sync, behind the padding
+  REQUIRE(sim.writer.sync() == Status::kIo);
+  REQUIRE_FALSE(sim.writer.has_dead_segments());
+  REQUIRE(sim.writer.segments_in_use().size() == 1);
+  REQUIRE(sim.writer.segments_in_use()[0].id == 1);
+}
+
 TEST_CASE("a batch that has failed takes nothing more, and has no effect") {
   Simulated sim;
   sim.client.put("a/1", "one");
