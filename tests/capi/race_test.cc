@@ -145,7 +145,7 @@ class Worker {
 TEST_CASE("close races everything") {
   constexpr int kWorkers = 3;
   std::mt19937_64 random(announce_seed("race"));
-  const uint64_t kRaces = rounds("DSKVS_RACES", 1500);
+  const uint64_t kRaces = rounds("DSKVS_RACES", 25'000);
   TempDir dir(TempDir::fast_base());
   const string path = dir / "store";
   Worker::Arena arena;
