@@ -421,6 +421,12 @@ std::span<const SegmentFile> LogWriter::segments_in_use() const {
   return {first, live_.end()};
 }
 
+uint64_t LogWriter::bytes_in_use() const {
+  uint64_t bytes = 0;
+  for (const SegmentFile& segment : segments_in_use()) bytes += segment.bytes;
+  return bytes;
+}
+
 uint64_t LogWriter::segments() const {
   return live_.size() + zombies_.size() + abandoned_.size() + garbage_.size();
 }

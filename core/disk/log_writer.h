@@ -117,9 +117,11 @@ class LogWriter {
   const std::vector<SegmentFile>& live_segments() const { return live_; }  // oldest first
   // Of them those that are of use still, as soon as all is durable.
   std::span<const SegmentFile> segments_in_use() const;
+  uint64_t bytes_in_use() const;  // of them
 
-  uint64_t segments() const;                                 // files, of use or not
-  uint64_t disk_bytes() const;                               // of all of them and the reserve
+  uint64_t segments() const;    // files, of use or not
+  uint64_t disk_bytes() const;  // of all of them and the reserve
+  uint64_t reserve_bytes() const { return reserve_bytes_; }
   uint64_t bytes_written() const { return bytes_written_; }  // since construction
   uint64_t syncs() const { return syncs_; }                  // that moved durable_epoch()
 

@@ -18,40 +18,60 @@ uint64_t live_log_bytes(const Totals& totals) noexcept {
          static_cast<uint64_t>(totals.key_bytes + totals.value_bytes);
 }
 
-bool LogBounds::is_full(const LogLoad& load, bool sweeping) const noexcept {
-  uint64_t rescued = sweeping ? load.live_bytes / 4 : 0;
-  if (epochs_are_large(load) && !all_will_have_room(load)) {
-    rescued = load.live_bytes - std::min(load.live_bytes, load.dirty_bytes);
-  }
-  return load.disk_bytes + load.dirty_bytes + rescued > log_bytes_max(load.live_bytes);
-}
-
-bool LogBounds::cleaning_all_is_due(const LogLoad& load) const noexcept {
-  return epochs_are_large(load) && !all_will_have_room(load) &&
-         (all_has_room(load) || load.dirty_bytes > load.live_bytes / 2);
-}
-
 uint64_t LogBounds::clean_through(std::span<const SegmentFile> segments,
                                   const LogLoad& load) const noexcept {
-  uint64_t log_bytes = 0;
-  for (const SegmentFile& segment : segments) log_bytes += segment.bytes;
+  if (segments.empty()) return 0;
+  const uint64_t bytes_max = log_bytes_max(load.live_bytes);
+  const bool all_fits = load.used_bytes + load.live_bytes <= bytes_max;
   const bool many = segments.size() > kSegmentsMax;
-  const uint64_t slack_bytes = shape_.slack_bytes / 8 * 3;
-  const uint64_t enough_bytes = load.live_bytes / 3 * 5 + slack_bytes;
-  const bool all_instead = epochs_are_large(load) && all_has_room(load);
-  if (!many && (all_instead || log_bytes + 2 * load.epoch_bytes < enough_bytes)) return 0;
-  uint64_t through = 0;
-  uint64_t through_bytes = 0;
-  for (size_t i = 0; i + 1 < segments.size(); i++) {
-    const uint64_t rest_bytes = log_bytes - through_bytes;
-    const bool enough =
-        many ? i > segments.size() / 2
-             : through_bytes > log_bytes / 4 && rest_bytes <= load.live_bytes / 2 * 3 + slack_bytes;
-    if (enough) break;
-    through = segments[i].id;
-    through_bytes += segments[i].bytes;
+  if (epochs_are_large(load) && all_fits && !many) {
+    const bool will_fit = load.used_bytes + load.dirty_bytes + load.live_bytes <= bytes_max;
+    return will_fit ? 0 : segments.back().id;
   }
-  return through;
+  if (segments.size() == 1) return 0;  // it is being written
+  const uint64_t slack_bytes = shape_.slack_bytes / 8 * 3;
+  const uint64_t much_bytes = load.live_bytes / 3 * 5 + slack_bytes;
+  const bool much = load.used_bytes + 2 * load.epoch_bytes >= much_bytes;
+  const bool pressed = room_bytes(load) < load.dirty_bytes + shape_.slack_bytes / 4;
+  if (!many && !much && !pressed) return 0;
+  const uint64_t little_bytes = load.live_bytes / 2 * 3 + slack_bytes;
+  const uint64_t taken_bytes = load.used_bytes + load.dirty_bytes;
+  // What users write meanwhile has the other half. Too late for that: nothing is to be saved.
+  const uint64_t half_bytes = taken_bytes < bytes_max ? (bytes_max - taken_bytes) / 2 : UINT64_MAX;
+  uint64_t through_bytes = segments[0].bytes;
+  size_t last = 0;
+  for (; last + 2 < segments.size(); last++) {
+    const uint64_t next_bytes = through_bytes + segments[last + 1].bytes;
+    const bool little = load.used_bytes - std::min(load.used_bytes, through_bytes) <= little_bytes;
+    if (many ? last > segments.size() / 2 : little || next_bytes > half_bytes) break;
+    through_bytes = next_bytes;
+  }
+  return segments[last].id;
+}
+
+uint64_t LogBounds::share_bytes(const LogLoad& load) const noexcept {
+  if (epochs_are_large(load)) return UINT64_MAX;
+  const uint64_t room = room_bytes(load);
+  const double part = room > load.dirty_bytes
+                          ? static_cast<double>(load.dirty_bytes) / static_cast<double>(room)
+                          : 1;
+  const auto share = static_cast<uint64_t>(static_cast<double>(load.unswept_bytes) * part);
+  return std::max(std::min(share, load.live_bytes / 8), shape_.slack_bytes / 64 + 1);
+}
+
+bool LogBounds::is_full(const LogLoad& load) const noexcept {
+  const uint64_t share = std::min(share_bytes(load), load.unswept_bytes);
+  return load.disk_bytes + load.dirty_bytes + share > log_bytes_max(load.live_bytes);
+}
+
+uint64_t LogBounds::dirty_bytes_max(const LogLoad& load) const noexcept {
+  const bool all_fits = load.used_bytes + load.live_bytes <= log_bytes_max(load.live_bytes);
+  return all_fits ? UINT64_MAX : std::clamp(room_bytes(load), uint64_t{1}, load.live_bytes / 4 + 1);
+}
+
+uint64_t LogBounds::room_bytes(const LogLoad& load) const noexcept {
+  const uint64_t bytes_max = log_bytes_max(load.live_bytes);
+  return bytes_max - std::min(bytes_max, load.used_bytes + load.unswept_bytes);
 }
 
 uint64_t LogBounds::segment_bytes(uint64_t live_bytes) const noexcept {

@@ -13,45 +13,48 @@ namespace dskvs {
 uint64_t live_log_bytes(const Totals& totals) noexcept;
 
 struct LogLoad {
-  uint64_t disk_bytes;   // of the log's files
-  uint64_t live_bytes;   // see live_log_bytes()
-  uint64_t dirty_bytes;  // accepted and not yet written
-  uint64_t epoch_bytes;  // what users change in an epoch: the open one, or the largest of late
+  uint64_t disk_bytes;     // of the segments
+  uint64_t used_bytes;     // of those that are of use: the others go with the next sync
+  uint64_t live_bytes;     // see live_log_bytes()
+  uint64_t dirty_bytes;    // accepted and not yet written, or rescued
+  uint64_t epoch_bytes;    // what users change in an epoch: the open one, or the largest of late
+  uint64_t unswept_bytes;  // that cleaning may have to write yet; without one, that the next may
 };
 
 // The log is kept below 2 x live data + LogShape::slack_bytes. An eighth of the slack is for what
-// is not counted: commits, padding, and removals.
+// is not counted: commits, padding, removals, and the reserve.
+//
+// Cleaning writes before it frees, so it needs room: used + dirty + unswept must fit, and there are
+// two ways to see to it. Where epochs are large, all that is live and not dirty is cleaned along
+// with one of them: that fits whatever users change, if all that is live fits once more. Elsewhere
+// the oldest segments are cleaned, and each epoch takes along the share of it that makes both come
+// to their end together, room and cleaning. Then what is dirty has to be limited as well.
 class LogBounds {
  public:
   explicit LogBounds(const LogShape& shape) noexcept : shape_(shape) {}
 
-  // What is dirty, and what cleaning may have to write again, has no room.
-  bool is_full(const LogLoad& load, bool sweeping) const noexcept;
-  // Where epochs are large, one that changes all may come at any time, and finds room only in a log
-  // that holds little beside what is live. So the first for which that is not so any more takes
-  // along all that is live and not dirty, if that has room or is little, and all segments of today
-  // are free.
-  bool cleaning_all_is_due(const LogLoad& load) const noexcept;
-  // The newest of `segments`, oldest first, that is to be cleaned now; 0: none. So early that two
-  // more epochs fit meanwhile.
+  // The newest of `segments`, those of use, oldest first, that is to be cleaned from now on; 0:
+  // none. The last of them: all, and what is written from now on goes to another one.
   uint64_t clean_through(std::span<const SegmentFile> segments, const LogLoad& load) const noexcept;
+  // How much of cleaning the open epoch takes along; UINT64_MAX: all.
+  uint64_t share_bytes(const LogLoad& load) const noexcept;
+  // With it, the open epoch has no room.
+  bool is_full(const LogLoad& load) const noexcept;
+  // So much may be dirty; UINT64_MAX: no limit.
+  uint64_t dirty_bytes_max(const LogLoad& load) const noexcept;
   // From when on a segment counts as full.
   uint64_t segment_bytes(uint64_t live_bytes) const noexcept;
 
  private:
   static bool epochs_are_large(const LogLoad& load) noexcept {
-    return load.epoch_bytes > load.live_bytes / 4;
-  }
-  // If the next epoch changed all, it would have room; or it would after the one that is open.
-  bool all_has_room(const LogLoad& load) const noexcept {
-    return load.disk_bytes <= load.live_bytes + shape_.slack_bytes - shape_.slack_bytes / 16;
-  }
-  bool all_will_have_room(const LogLoad& load) const noexcept {
-    return load.disk_bytes + load.dirty_bytes + load.live_bytes <= log_bytes_max(load.live_bytes);
+    const bool were_large = load.unswept_bytes > load.live_bytes / 2;
+    return load.epoch_bytes > load.live_bytes / (were_large ? 8 : 4);
   }
   uint64_t log_bytes_max(uint64_t live_bytes) const noexcept {
     return 2 * live_bytes + shape_.slack_bytes - shape_.slack_bytes / 8;
   }
+  // For what users write until cleaning has come to its end.
+  uint64_t room_bytes(const LogLoad& load) const noexcept;
 
   const LogShape shape_;
 };

@@ -87,18 +87,13 @@ bool Persister::step_heal(uint64_t now, bool hurry) noexcept {
 
 bool Persister::step_write(uint64_t now, bool hurry) noexcept {
   if (!something_changed()) return false;
-  bool pressed = hurry || epochs_.dirty_bytes() > options_.dirty_bytes_max / 2;
+  clean_if_due();
+  bool pressed = hurry || epochs_.dirty_bytes() > reception_.dirty_bytes_max() / 2;
   bool due = now >= pace_.next_write_us() || reception_.sync_wanted() > log_.written_epoch();
-  if (!pressed && (!due || writing_is_held())) return false;
+  if ((!pressed && !due) || writing_is_held()) return false;
   // Here, so that cleaning keeps up with writing however busy the disk is.
-  bool all = bounds_.cleaning_all_is_due(log_load());
-  if (all && compact_stage_ == CompactStage::kNone && log_.segment() != 0) clean_all();
-  if (rescuer_.sweeping()) rescue(all || log_is_full());
-  if (heal_wanted_) return true;
-  if (write_epoch() != Status::kOk) return true;
-  if (rescuer_.cleaning() || compact_stage_ != CompactStage::kNone) return true;
-  uint64_t through = bounds_.clean_through(log_.segments_in_use(), log_load());
-  if (through != 0) rescuer_.clean(through);
+  if (rescuer_.sweeping()) rescue(bounds_.share_bytes(log_load()));
+  if (!heal_wanted_ && write_epoch() == Status::kOk) clean_if_due();
   return true;
 }
 
@@ -143,7 +138,7 @@ bool Persister::step_compact() noexcept {
     case CompactStage::kNone:
       compaction_ = reception_.compaction_wanted();
       if (compaction_ == 0) return false;
-      if (!log_.live_segments().empty()) clean_all();
+      if (!log_.live_segments().empty()) clean(log_.live_segments().back().id);
       compact_stage_ = CompactStage::kClean;
       return true;
     case CompactStage::kClean:
@@ -163,24 +158,30 @@ bool Persister::step_compact() noexcept {
 }
 
 bool Persister::step_clean() noexcept {
-  if (!rescuer_.sweeping()) return false;
-  if (rescuer_.budget_is_spent()) {
-    if (something_changed()) return false;
-    rescuer_.set_budget(0);
-  }
-  rescue(log_is_full());
+  if (!rescuer_.sweeping() || something_changed()) return false;
+  rescue(bounds_.share_bytes(log_load()));
   return true;
 }
 
-// Everything that stands in the segments of today is to be written again, into one of tomorrow.
-void Persister::clean_all() noexcept {
-  log_.rotate_at_next_begin();
-  rescuer_.clean(log_.live_segments().back().id);
+void Persister::clean_if_due() noexcept {
+  if (rescuer_.cleaning() || compact_stage_ != CompactStage::kNone) return;
+  clean(bounds_.clean_through(log_.segments_in_use(), log_load()));
 }
 
-void Persister::rescue(bool all) noexcept {
+// What stands in the segments up to this one is to be written again, into a later one; 0: nothing.
+void Persister::clean(uint64_t through_segment) noexcept {
+  if (through_segment == 0) return;
+  if (through_segment == log_.segment()) log_.rotate_at_next_begin();
+  uint64_t bytes = 0;
+  for (const SegmentFile& segment : log_.segments_in_use()) {
+    if (segment.id <= through_segment) bytes += segment.bytes;
+  }
+  rescuer_.clean(through_segment, bytes);
+}
+
+void Persister::rescue(uint64_t share_bytes) noexcept {
   // No memory for records: those who wait for it are told, and cleaning begins again later.
-  if (Status status = rescuer_.rescue(all); status != Status::kOk) failed(status, 0);
+  if (Status status = rescuer_.rescue(share_bytes); status != Status::kOk) failed(status, 0);
 }
 
 // ---- What they do.
@@ -221,7 +222,6 @@ Status Persister::write_epoch() noexcept {
   uint64_t bytes = log_.bytes_written() - bytes_before;
   bytes -= std::min(bytes, rescued_bytes);
   epoch_bytes_most_ = std::max(bytes, epoch_bytes_most_ - epoch_bytes_most_ / kFadeEpochs);
-  rescuer_.set_budget(bytes);
   housekeeping_.epoch_written(done_us, bytes);
   bool hot = static_cast<uint64_t>(accepted) > kHotFactor * bytes;
   pace_.write_ended(done_us, environment_.clock.thread_cpu_us() - cpu_before_us, hot);
@@ -278,6 +278,9 @@ void Persister::publish() noexcept {
   figures_.segments = log_.segments();
   figures_.bytes_written = log_.bytes_written();
   figures_.syncs = log_.syncs();
+  // Who waits for room waits for cleaning: there has to be something to clean.
+  bool cleans = figures_.error == Status::kOk && log_.segments_in_use().size() > 1;
+  figures_.dirty_bytes_max = cleans ? bounds_.dirty_bytes_max(log_load()) : UINT64_MAX;
   reception_.publish(figures_);
 }
 
@@ -286,15 +289,19 @@ void Persister::publish() noexcept {
 LogLoad Persister::log_load() const noexcept {
   const uint64_t dirty_bytes = epochs_.dirty_bytes();
   const uint64_t rescued_bytes = std::min(dirty_bytes, rescuer_.rescued_bytes());
-  return {.disk_bytes = log_.disk_bytes(),
-          .live_bytes = live_log_bytes(epochs_.totals()),
+  const uint64_t live_bytes = live_log_bytes(epochs_.totals());
+  const auto segments = log_.segments_in_use();
+  const uint64_t oldest_bytes = segments.empty() ? 0 : segments.front().bytes;
+  const uint64_t unswept_bytes = rescuer_.sweeping() ? rescuer_.unswept_bytes() : oldest_bytes;
+  return {.disk_bytes = log_.disk_bytes() - log_.reserve_bytes(),
+          .used_bytes = log_.bytes_in_use(),
+          .live_bytes = live_bytes,
           .dirty_bytes = dirty_bytes,
-          .epoch_bytes = std::max(epoch_bytes_most_, dirty_bytes - rescued_bytes)};
+          .epoch_bytes = std::max(epoch_bytes_most_, dirty_bytes - rescued_bytes),
+          .unswept_bytes = std::min(unswept_bytes, live_bytes - std::min(live_bytes, dirty_bytes))};
 }
 
-bool Persister::log_is_full() const noexcept {
-  return bounds_.is_full(log_load(), rescuer_.sweeping());
-}
+bool Persister::log_is_full() const noexcept { return bounds_.is_full(log_load()); }
 
 bool Persister::sync_is_due(uint64_t now) const noexcept {
   if (log_.has_dead_segments() && log_is_full()) return true;

@@ -73,8 +73,9 @@ class Persister {
   Status sync_log(bool waits) noexcept;
   void collect_errand() noexcept;
   Status end_sync(Status status, uint64_t segment) noexcept;
-  void clean_all() noexcept;
-  void rescue(bool all) noexcept;
+  void clean_if_due() noexcept;
+  void clean(uint64_t through_segment) noexcept;
+  void rescue(uint64_t share_bytes) noexcept;
   void failed(Status status, uint64_t segment) noexcept;
   void publish() noexcept;
 

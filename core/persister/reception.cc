@@ -129,8 +129,11 @@ bool Reception::sleep(bool until_change,
 void Reception::publish(const PersisterFigures& figures) noexcept {
   std::lock_guard guard(mutex_);
   bool news = figures.written_epoch != figures_.written_epoch ||
-              figures.durable_epoch != figures_.durable_epoch || figures.error != figures_.error;
+              figures.durable_epoch != figures_.durable_epoch || figures.error != figures_.error ||
+              figures.dirty_bytes_max > figures_.dirty_bytes_max;
   figures_ = figures;
+  dirty_bytes_max_.store(std::min(options_.dirty_bytes_max, figures.dirty_bytes_max),
+                         std::memory_order_relaxed);
   if (news && waiters_ != 0) changed_.notify_all();
 }
 

@@ -32,14 +32,18 @@ struct PersisterFigures {
   uint64_t unwritten_since_us, undurable_since_us;  // 0: nothing is; of what was sealed
   uint64_t disk_bytes, segments, bytes_written, syncs;
   uint64_t bytes_cleaned, heals;
-  Status error;  // kOk: there is none that is not healed
+  uint64_t dirty_bytes_max;  // for the log's sake
+  Status error;              // kOk: there is none that is not healed
 };
 
 class Reception {
  public:
   // `step`, if there is no thread, moves the persister; false: there was nothing to do.
   Reception(const Options& options, const Epochs& epochs, std::function<bool()> step) noexcept
-      : options_(options), epochs_(epochs), step_(std::move(step)) {}
+      : options_(options),
+        epochs_(epochs),
+        step_(std::move(step)),
+        dirty_bytes_max_(options.dirty_bytes_max) {}
 
   // ---- Any thread. Who waits gets kTimeout, kClosed, or the persister's error, at once.
 
@@ -51,8 +55,9 @@ class Reception {
   Status sync(uint64_t mark, uint64_t timeout_ms) noexcept;
   // Returns when the dirty bytes are below their limit.
   Status wait_for_room() noexcept;
-  [[nodiscard]] bool has_room() const noexcept {
-    return epochs_.dirty_bytes() < options_.dirty_bytes_max;
+  [[nodiscard]] bool has_room() const noexcept { return epochs_.dirty_bytes() < dirty_bytes_max(); }
+  [[nodiscard]] uint64_t dirty_bytes_max() const noexcept {
+    return dirty_bytes_max_.load(std::memory_order_relaxed);
   }
   Status compact() noexcept;
   // Syncs, and hands out what to copy; until end_snapshot() nothing of it is unlinked.
@@ -107,6 +112,7 @@ class Reception {
 
   std::atomic<bool> sleeping_{false};
   std::atomic<uint64_t> sync_wanted_{0};
+  std::atomic<uint64_t> dirty_bytes_max_;
 
   std::mutex mutex_;
   std::condition_variable changed_;  // the figures, room, requests done

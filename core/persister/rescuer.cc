@@ -5,31 +5,27 @@
 namespace dskvs {
 namespace {
 
-// Rescue for cleaning, in one epoch: so much at least, more when the epoch before was large. To
-// look at a part for nothing takes about as long as to write so many bytes.
-constexpr uint64_t kBudgetBytesMin = uint64_t{1} << 20;
+// To look at a part for nothing takes about as long as to write so many bytes.
 constexpr uint64_t kPartBytes = uint64_t{16} << 10;
 
 }  // namespace
 
-void Rescuer::clean(uint64_t through_segment) noexcept {
+void Rescuer::clean(uint64_t through_segment, uint64_t bytes) noexcept {
   clean_through_ = through_segment;
+  unswept_bytes_ = bytes;
   sweep_.begin();
 }
 
-Status Rescuer::rescue(bool all) noexcept {
-  while (sweep_.active() && (all || !budget_is_spent())) {
-    budget_parts_ -= std::min<uint64_t>(budget_parts_, 1);
+Status Rescuer::rescue(uint64_t share_bytes) noexcept {
+  const bool all = share_bytes >= unswept_bytes_;
+  const uint64_t before_bytes = rescued_bytes_;
+  uint64_t parts = std::max(parts_min_, share_bytes / kPartBytes);
+  while (sweep_.active() &&
+         (all || (parts-- != 0 && rescued_bytes_ - before_bytes < share_bytes))) {
     if (Status status = rescue_part(); status != Status::kOk) return status;
     if (!sweep_.active()) epochs_.touch();
   }
   return Status::kOk;
-}
-
-void Rescuer::set_budget(uint64_t epoch_bytes) noexcept {
-  budget_bytes_ = std::max(kBudgetBytesMin, 2 * epoch_bytes);
-  budget_parts_ = std::max(parts_min_, epoch_bytes / kPartBytes);
-  rescued_bytes_ = 0;
 }
 
 uint64_t Rescuer::cleaned_through() const noexcept { return sweep_.active() ? 0 : clean_through_; }
@@ -52,7 +48,9 @@ Status Rescuer::rescue_part() noexcept {
     uint32_t home = entry->home();
     if ((home & Entry::kDirty) != 0) return Status::kOk;
     if (home > clean_through_ && home < lost_from_) return Status::kOk;
-    rescued_bytes_ += dirty_bytes_of(collection, reinterpret_cast<uintptr_t>(entry));
+    const uint64_t bytes = dirty_bytes_of(collection, reinterpret_cast<uintptr_t>(entry));
+    rescued_bytes_ += bytes;
+    unswept_bytes_ -= std::min(unswept_bytes_, bytes);
     return epochs_.record_rescue(collection, entry);
   });
 }

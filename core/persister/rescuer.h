@@ -19,7 +19,7 @@ namespace dskvs {
 
 class Rescuer {
  public:
-  // Each epoch's share of a sweep is at least `parts_min` parts of tables.
+  // A share of a sweep is at least `parts_min` parts of tables.
   Rescuer(Catalog& catalog, Epochs& epochs, uint64_t parts_min) noexcept
       : catalog_(catalog), epochs_(epochs), parts_min_(parts_min) {}
 
@@ -28,17 +28,15 @@ class Rescuer {
 
   // ---- Cleaning: clean(), rescue() until nothing is left to sweep, an epoch that says so.
 
-  void clean(uint64_t through_segment) noexcept;
+  // `bytes` stand in the segments up to there.
+  void clean(uint64_t through_segment, uint64_t bytes) noexcept;
   bool cleaning() const noexcept { return clean_through_ != 0; }
-  // Sweeps on, within the budget, or through `all`. The end of the sweep is a change of the open
-  // epoch. kMemory: where it failed it goes on.
-  Status rescue(bool all) noexcept;
-  // In proportion to what users write, a share of it before each epoch: the log is cleaned as fast
-  // as it grows. `epoch_bytes` is what the last epoch took.
-  void set_budget(uint64_t epoch_bytes) noexcept;
-  bool budget_is_spent() const noexcept {
-    return rescued_bytes_ >= budget_bytes_ || budget_parts_ == 0;
-  }
+  // Sweeps on until about so much more has joined the open epoch, or as much has been looked at for
+  // nothing as takes the same time. The end of the sweep is a change of the open epoch. kMemory:
+  // where it failed it goes on.
+  Status rescue(uint64_t share_bytes) noexcept;
+  // What the sweep may still come across, at most.
+  uint64_t unswept_bytes() const noexcept { return sweep_.active() ? unswept_bytes_ : 0; }
   // What joined the open epoch, about.
   uint64_t rescued_bytes() const noexcept { return rescued_bytes_; }
   // Nothing current stands in this segment, or before it, unless it is in the open epoch; 0: no
@@ -46,6 +44,7 @@ class Rescuer {
   uint64_t cleaned_through() const noexcept;
   // A commit has said so, if there was anything to say.
   void committed() noexcept {
+    rescued_bytes_ = 0;
     if (!sweep_.active()) clean_through_ = 0;
   }
 
@@ -68,8 +67,7 @@ class Rescuer {
   Sweep sweep_;
   uint64_t clean_through_ = 0;  // 0: no cleaning
   uint64_t lost_from_ = kNoSegment;
-  uint64_t budget_bytes_ = 0;  // of the open epoch
-  uint64_t budget_parts_ = 0;  // left
+  uint64_t unswept_bytes_ = 0;
   uint64_t rescued_bytes_ = 0;
 };
 

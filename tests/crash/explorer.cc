@@ -343,7 +343,7 @@ class Process : public SimObserver {
         static_cast<uint32_t>(explorer_.random_() % 60), explorer_.random_() % 16};
     if (interleaved_++ >= kInterleavedMax || !history_.changes(operation)) return;
     trail_ += " [" + describe(operation) + "]";
-    must(subject_->apply(operation), "interleaved call");
+    must(subject_->apply_amid(operation), "interleaved call");
     accept(operation);
     ++interleaved_in_call_;
   }

@@ -105,6 +105,13 @@ Status Subject::close() {
 bool Subject::is_open() const { return inside_->store != nullptr; }
 
 Status Subject::apply(const Operation& operation) {
+  if (operation.verb == Verb::kPut && !inside_->store->has_room()) {
+    if (Status status = inside_->store->wait_for_room(); status != Status::kOk) return status;
+  }
+  return apply_amid(operation);
+}
+
+Status Subject::apply_amid(const Operation& operation) {
   switch (operation.verb) {
     case Verb::kPut:
       return inside_->put(operation);

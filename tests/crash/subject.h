@@ -40,6 +40,8 @@ class Subject {
 
   // kPut, kDelete, kDeleteAll, kSync, kCompact.
   Status apply(const Operation& operation);
+  // The same while the persister is in the middle of a step: kPut does not wait for room.
+  Status apply_amid(const Operation& operation);
   Status backup(const std::string& path);
   // One step of the persister; false: there was nothing to do.
   bool step(bool hurry = true);

@@ -114,56 +114,105 @@ TEST_CASE("retries become rarer until one succeeds") {
   CHECK(pace.retry_us() == 5010 * kMs);
 }
 
-TEST_CASE("the log is full below twice the live data and the slack") {
-  const LogBounds bounds({.segment_bytes_min = 16 * kMiB, .slack_bytes = 64 * kMiB});
-  CHECK_FALSE(bounds.is_full({256 * kMiB, 100 * kMiB, 0, 0}, false));
-  CHECK(bounds.is_full({256 * kMiB, 100 * kMiB, 1, 0}, false));
-  // A sweep may write a quarter of what is live.
-  CHECK_FALSE(bounds.is_full({231 * kMiB, 100 * kMiB, 0, 0}, true));
-  CHECK(bounds.is_full({232 * kMiB, 100 * kMiB, 0, 0}, true));
-  CHECK(bounds.is_full({0, 0, 65 * kMiB, 0}, false));
+// Of 100 MiB of live data at most 256 MiB are kept: an eighth of the slack is not counted.
+constexpr LogShape kShape{.segment_bytes_min = 16 * kMiB, .slack_bytes = 64 * kMiB};
+constexpr LogLoad kLoad{.disk_bytes = 0,
+                        .used_bytes = 0,
+                        .live_bytes = 100 * kMiB,
+                        .dirty_bytes = 0,
+                        .epoch_bytes = 0,
+                        .unswept_bytes = 0};
+
+LogLoad load(uint64_t used_mib, uint64_t dirty_mib, uint64_t epoch_mib, uint64_t unswept_mib) {
+  LogLoad load = kLoad;
+  load.disk_bytes = load.used_bytes = used_mib * kMiB;
+  load.dirty_bytes = dirty_mib * kMiB;
+  load.epoch_bytes = epoch_mib * kMiB;
+  load.unswept_bytes = unswept_mib * kMiB;
+  return load;
 }
 
-TEST_CASE("all is cleaned when epochs are large, and while there is room for it") {
-  const LogBounds bounds({.segment_bytes_min = 16 * kMiB, .slack_bytes = 64 * kMiB});
-  CHECK(bounds.cleaning_all_is_due({127 * kMiB, 100 * kMiB, 30 * kMiB, 30 * kMiB}));
-  CHECK(bounds.cleaning_all_is_due({160 * kMiB, 100 * kMiB, 1 * kMiB, 30 * kMiB}));
-  CHECK_FALSE(bounds.cleaning_all_is_due({126 * kMiB, 100 * kMiB, 30 * kMiB, 30 * kMiB}));
-  CHECK_FALSE(bounds.cleaning_all_is_due({161 * kMiB, 100 * kMiB, 30 * kMiB, 30 * kMiB}));
-  CHECK_FALSE(bounds.cleaning_all_is_due({150 * kMiB, 100 * kMiB, 30 * kMiB, 25 * kMiB}));
-  // When it is too late, but costs little.
-  CHECK_FALSE(bounds.cleaning_all_is_due({200 * kMiB, 100 * kMiB, 50 * kMiB, 50 * kMiB}));
-  CHECK(bounds.cleaning_all_is_due({200 * kMiB, 100 * kMiB, 51 * kMiB, 51 * kMiB}));
-  // What is not dirty has to find room as well.
-  CHECK_FALSE(bounds.is_full({126 * kMiB, 100 * kMiB, 30 * kMiB, 30 * kMiB}, false));
-  CHECK(bounds.is_full({157 * kMiB, 100 * kMiB, 30 * kMiB, 30 * kMiB}, false));
-  CHECK(bounds.is_full({200 * kMiB, 100 * kMiB, 10 * kMiB, 30 * kMiB}, false));
-  // Then nothing less is begun. When it is too late for that, the oldest segments must do.
-  const std::vector<SegmentFile> segments{{1, 120 * kMiB, 0}, {2, 60 * kMiB, 0}};
-  CHECK(bounds.clean_through(segments, {150 * kMiB, 100 * kMiB, 0, 30 * kMiB}) == 0);
-  CHECK(bounds.clean_through(segments, {180 * kMiB, 100 * kMiB, 0, 30 * kMiB}) == 1);
+TEST_CASE("each epoch takes along as much of cleaning as makes both end together") {
+  const LogBounds bounds(kShape);
+  // There is room for 20, and 8 of them are dirty.
+  CHECK(bounds.share_bytes(load(226, 8, 8, 10)) == 4 * kMiB);
+  // Never more than an eighth of what is live, and never so little that it would not end.
+  CHECK(bounds.share_bytes(load(216, 10, 10, 20)) == 10 * kMiB);
+  CHECK(bounds.share_bytes(load(216, 20, 20, 20)) == kLoad.live_bytes / 8);
+  CHECK(bounds.share_bytes(load(216, 0, 0, 20)) == 1 * kMiB + 1);
+  // But when epochs are large, all at once.
+  CHECK(bounds.share_bytes(load(216, 26, 26, 20)) == UINT64_MAX);
+}
+
+TEST_CASE("the log is full below twice the live data and the slack") {
+  const LogBounds bounds(kShape);
+  CHECK_FALSE(bounds.is_full(load(240, 16, 16, 0)));
+  CHECK(bounds.is_full(load(240, 17, 17, 0)));
+  CHECK_FALSE(bounds.is_full(load(206, 30, 30, 20)));
+  CHECK(bounds.is_full(load(207, 30, 30, 20)));
+  // Segments that go with the next sync are still there.
+  LogLoad dead = load(100, 30, 30, 20);
+  dead.disk_bytes = 207 * kMiB;
+  CHECK(bounds.is_full(dead));
+}
+
+TEST_CASE("all is cleaned when epochs are large, while there is room for it") {
+  const LogBounds bounds(kShape);
+  const std::vector<SegmentFile> segments{{1, 20 * kMiB, 0}, {2, 100 * kMiB, 0}};
+  // Not as long as it will fit after this epoch as well.
+  CHECK(bounds.clean_through(segments, load(126, 30, 30, 20)) == 0);
+  CHECK(bounds.clean_through(segments, load(127, 30, 30, 20)) == 2);
+  CHECK(bounds.clean_through(segments, load(156, 30, 30, 20)) == 2);
+  CHECK(bounds.clean_through({{segments.back()}}, load(156, 30, 30, 20)) == 2);
+  // When it is too late for that, the oldest must do.
+  CHECK(bounds.clean_through(segments, load(157, 30, 30, 20)) == 1);
+  // More than a quarter is large, or an eighth where they were and left one long segment.
+  CHECK(bounds.clean_through(segments, load(127, 30, 25, 20)) == 0);
+  CHECK(bounds.clean_through(segments, load(127, 30, 13, 51)) == 2);
 }
 
 TEST_CASE("the oldest segments are cleaned when garbage grows, and never the newest") {
-  const LogBounds bounds({.segment_bytes_min = 16 * kMiB, .slack_bytes = 64 * kMiB});
+  const LogBounds bounds(kShape);
   std::vector<SegmentFile> segments;
-  for (uint64_t id = 5; id < 13; ++id) segments.push_back({id, 16 * kMiB, 16 * kMiB});
-  const uint64_t live = 63 * kMiB;  // cleaned at 105 + 24 MiB; there are 128
-  CHECK(bounds.clean_through(segments, {0, live, 0, 0}) == 0);
-  // To the first point where a quarter is cleaned, and the rest is little.
-  CHECK(bounds.clean_through(segments, {0, live, 0, kMiB}) == 7);
-  CHECK(bounds.clean_through(segments, {0, 0, 0, 0}) == 11);
-  CHECK(bounds.clean_through({}, {0, 0, 0, 100 * kMiB}) == 0);
-  CHECK(bounds.clean_through(std::vector<SegmentFile>{{1, 500 * kMiB, 0}}, {0, 0, 0, 0}) == 0);
+  for (uint64_t id = 5; id < 17; ++id) segments.push_back({id, 16 * kMiB, 16 * kMiB});
+  // 5/3 of what is live and 24 MiB, less two epochs.
+  CHECK(bounds.clean_through(segments, load(188, 1, 1, 16)) == 0);
+  // As many as leave as much room for what users write meanwhile.
+  CHECK(bounds.clean_through(segments, load(191, 1, 1, 16)) == 6);
+  CHECK(bounds.clean_through(segments, load(191, 2, 1, 16)) == 5);
+  CHECK(bounds.clean_through(segments, load(255, 0, 1, 16)) == 5);
+  // At most until there is little, which is 3/2 and 24 MiB. Beyond the bound, always so many.
+  CHECK(bounds.clean_through(segments, load(190, 0, 1, 16)) == 5);
+  CHECK(bounds.clean_through(segments, load(255, 1, 1, 16)) == 10);
+  CHECK(bounds.clean_through({}, load(255, 1, 1, 0)) == 0);
+  CHECK(bounds.clean_through({{segments.front()}}, load(255, 1, 1, 16)) == 0);
+}
+
+TEST_CASE("one long segment is cleaned while there is room for it") {
+  const LogBounds bounds(kShape);
+  const std::vector<SegmentFile> segments{{1, 100 * kMiB, 0}, {2, 16 * kMiB, 0}, {3, 1, 0}};
+  CHECK(bounds.clean_through(segments, load(120, 20, 1, 100)) == 0);
+  CHECK(bounds.clean_through(segments, load(121, 20, 1, 100)) == 1);
+}
+
+TEST_CASE("what is dirty is limited when all that is live does not fit once more") {
+  const LogBounds bounds(kShape);
+  CHECK(bounds.dirty_bytes_max(load(156, 200, 200, 20)) == UINT64_MAX);
+  CHECK(bounds.dirty_bytes_max(load(157, 10, 10, 20)) == kLoad.live_bytes / 4 + 1);
+  CHECK(bounds.dirty_bytes_max(load(230, 10, 10, 20)) == 6 * kMiB);
+  // One put at a time, which moves cleaning on.
+  CHECK(bounds.dirty_bytes_max(load(250, 10, 10, 20)) == 1);
 }
 
 TEST_CASE("segments that are too many are halved, whatever they hold") {
   const LogBounds bounds({});
   std::vector<SegmentFile> segments;
   for (uint64_t id = 1; id <= 256; ++id) segments.push_back({id, kMiB, kMiB});
-  CHECK(bounds.clean_through(segments, {0, 256 * kMiB, 0, 0}) == 0);
+  LogLoad all_live = kLoad;
+  all_live.live_bytes = all_live.used_bytes = 256 * kMiB;
+  CHECK(bounds.clean_through(segments, all_live) == 0);
   segments.push_back({257, kMiB, kMiB});
-  CHECK(bounds.clean_through(segments, {0, 257 * kMiB, 0, 0}) == 129);
+  CHECK(bounds.clean_through(segments, all_live) == 130);
 }
 
 TEST_CASE("segments grow with the store") {
