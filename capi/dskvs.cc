@@ -186,7 +186,12 @@ int32_t dskvs_open(const char* path, const dskvs_options* options, dskvs_t* stor
     if (status == Status::kOk) {
       status = Store::open(path, parsed, real_environment(), &opened);
     }
-    return status == Status::kOk ? add_handle(opened, store) : status;
+    if (status != Status::kOk) return status;
+    status = add_handle(opened, store);
+    if (status == Status::kOk) return status;
+    KeptFailure kept(status);
+    (void)opened->close();  // its persister may run already
+    return kept.again();
   });
 }
 

@@ -97,6 +97,7 @@ Status Loader::apply(Change& change, uint32_t home, bool keeps_entry) {
     return Status::kOk;
   }
   (void)reclaimer::prepare_to_retire();  // does not fail: the opening thread has done it before
+  const ReadSection section;  // or another store, going quiet, frees what is retired here too soon
   Status status = change.collection->members().update(
       change.hash, change.entry->key(), !change.tombstone, [&](Entry* current, Entry** next) {
         *next = change.tombstone ? nullptr : change.entry.get();
@@ -158,6 +159,7 @@ Status Loader::finish(Epochs& epochs, Unsettled* unsettled) {
 void Loader::take_out_empty(Epochs& epochs) {
   uint64_t cursor = 0;
   do {
+    const ReadSection section;
     Collection* empty[Catalog::kPartNodesMax];
     uint32_t count = 0;
     (void)catalog_.visit_part(&cursor, [&](Collection* collection) {

@@ -28,6 +28,11 @@ uint32_t segments_at_once(const Environment& environment) noexcept {
   return std::clamp(std::thread::hardware_concurrency() + 1, 1u, kMax);
 }
 
+int64_t growth(const Entry* entry, const Entry* old) noexcept {
+  const int64_t bytes = entry == nullptr ? 0 : static_cast<int64_t>(entry->bytes());
+  return old == nullptr ? bytes : bytes - static_cast<int64_t>(old->bytes());
+}
+
 bool holds(Condition condition, const Entry* current) noexcept {
   if (!condition) return true;
   return *condition == (current == nullptr ? nullptr : current->value());
@@ -130,7 +135,7 @@ Status Store::put(const HashedKey& key, Entry* entry, Condition condition) noexc
           if (recorded == Status::kOk) {
             *next = entry;
           } else {
-            (void)charge(current, entry);
+            charged_bytes_.fetch_sub(growth(entry, current));
           }
           return recorded;
         });
@@ -173,8 +178,7 @@ uint64_t Store::table_bytes() const noexcept {
 // Counts an entry in for another, if there is a limit to keep. kFull: nothing was counted.
 Status Store::charge(const Entry* entry, const Entry* old) noexcept {
   if (options_.memory_bytes_max == 0) return Status::kOk;
-  int64_t bytes = entry == nullptr ? 0 : static_cast<int64_t>(entry->bytes());
-  if (old != nullptr) bytes -= static_cast<int64_t>(old->bytes());
+  const int64_t bytes = growth(entry, old);
   int64_t before = charged_bytes_.fetch_add(bytes, std::memory_order_relaxed);
   uint64_t after = static_cast<uint64_t>(std::max<int64_t>(0, before + bytes)) + table_bytes();
   if (bytes <= 0 || after <= options_.memory_bytes_max) return Status::kOk;
@@ -252,9 +256,7 @@ uint64_t Store::count(std::string_view name) noexcept {
   return collection == nullptr ? 0 : collection->members().count();
 }
 
-uint64_t Store::count() const noexcept {
-  return static_cast<uint64_t>(std::max<int64_t>(0, epochs_->totals().entries));
-}
+uint64_t Store::count() const noexcept { return static_cast<uint64_t>(epochs_->totals().entries); }
 
 // ---- The disk.
 

@@ -6,6 +6,8 @@
 #include "memory/sweep.h"
 #include "store.h"
 
+#include <utility>
+
 namespace dskvs {
 namespace {
 
@@ -36,6 +38,10 @@ struct Rescued {
 }  // namespace
 
 Status write_copy(Catalog& catalog, Directory& target, const Environment& environment) {
+  // Written outside of the sweep: in its section the disk would keep all stores of the process
+  // waiting. Nobody changes this catalog, so the entries stay.
+  std::vector<std::pair<const Collection*, const Entry*>> part;
+  part.reserve(Catalog::kPartNodesMax);
   LogPosition position;
   environment.random(position.store_id.data(), position.store_id.size());
   LogWriter log(target, position, kSegmentBytes);
@@ -44,9 +50,15 @@ Status write_copy(Catalog& catalog, Directory& target, const Environment& enviro
   if (status != Status::kOk) return status;
   Sweep sweep;
   for (sweep.begin(); sweep.active();) {
-    status = sweep.advance(catalog, [&](Collection& collection, Entry* entry) {
-      return log.put(collection.key(), entry->key(), entry->value(), entry->value_size());
+    part.clear();
+    status = sweep.advance(catalog, [&](const Collection& collection, const Entry* entry) {
+      part.emplace_back(&collection, entry);
+      return Status::kOk;
     });
+    for (size_t i = 0; i < part.size() && status == Status::kOk; i++) {
+      const auto& [collection, entry] = part[i];
+      status = log.put(collection->key(), entry->key(), entry->value(), entry->value_size());
+    }
     if (status == Status::kOk && log.segment_full()) {
       status = log.commit(0);
       log.rotate_at_next_begin();

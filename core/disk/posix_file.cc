@@ -306,6 +306,7 @@ class PosixDirectory final : public Directory {
     for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
       Descriptor fd;
       if (Status status = open_lock(name, &fd); status != Status::kOk) return status;
+      if (!fd) continue;
       const int result = retried([&] { return ::flock(fd.get(), LOCK_EX | LOCK_NB); });
       if (result != 0 && errno == EWOULDBLOCK) return locked_by_other(fd.get());
       if (result != 0) return failed("cannot lock", name);
@@ -360,7 +361,7 @@ class PosixDirectory final : public Directory {
     if (writable) *fd = open_at(fd_.get(), name, kFlags | O_CREAT | O_EXCL, kFileMode);
     if (*fd && ::fchmod(fd->get(), kFileMode) != 0) return failed("cannot set the mode of", name);
     if (!*fd && errno == EEXIST) *fd = open_at(fd_.get(), name, kFlags);
-    if (!*fd && errno == ENOENT) return Status::kOk;  // unlinked in between; the caller sees it
+    if (!*fd && errno == ENOENT) return Status::kOk;  // unlinked in between: tried again
     if (!*fd && (errno == EACCES || errno == EPERM || errno == EROFS)) {
       return fail_errno(Status::kPath, errno, "cannot write in", path_);
     }

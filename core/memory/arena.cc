@@ -302,7 +302,7 @@ bool arena_provision(size_t spare_bytes) noexcept {
 void arena_keep_peak() noexcept { page_heap.keep_peak(); }
 
 bool arena_trim(size_t spare_bytes) noexcept {
-  return mappings.trim(spare_bytes) || page_heap.trim(spare_bytes / kChunkBytes);
+  return page_heap.trim(spare_bytes / kChunkBytes) || mappings.trim(spare_bytes);
 }
 
 void arena_set_fault(bool (*new_fault)(size_t bytes)) noexcept {

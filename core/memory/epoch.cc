@@ -2,6 +2,7 @@
 
 #include "memory/graveyard.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 
@@ -247,6 +248,10 @@ Totals Epochs::totals() const noexcept {
   for (const Lane& lane : lanes_) {
     std::lock_guard guard(lane.lock);
     sum += lane.totals;
+  }
+  // What one lane lost, another that was read earlier may have gained since.
+  for (int64_t* part : {&sum.entries, &sum.key_bytes, &sum.value_bytes, &sum.entry_bytes}) {
+    *part = std::max<int64_t>(0, *part);
   }
   return sum;
 }

@@ -13,6 +13,7 @@
 #include "support/seed.h"
 
 #include <algorithm>
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <random>
@@ -179,6 +180,23 @@ TEST_CASE("segments read at once become what they are one by one") {
     }
   }
   REQUIRE(segments > 5 * all_rounds);
+}
+
+TEST_CASE("another store that frees what it can frees nothing that is being loaded") {
+  std::mt19937_64 random(announce_seed("loader_test, freeing"));
+  SimFileSystem files;
+  write_log(files, random);
+  const auto directory = open_read_only(files);
+  const Recovered in_order = recover_all(*directory);
+  std::atomic<bool> done{false};
+  std::thread other([&] {
+    while (!done) reclaimer::reclaim_all();
+  });
+  for (uint64_t round = rounds("DSKVS_LOADER_ROUNDS", 12); round != 0; round--) {
+    require_same(in_order, load(*directory, 2));
+  }
+  done = true;
+  other.join();
 }
 
 TEST_CASE("no more segments are read at once than it is said") {
