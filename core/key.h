@@ -19,9 +19,8 @@ inline Status parse_key(std::string_view text, Key* key) noexcept {
                 DSKVS_KEY_SIZE_MAX);
   }
   if (text.empty()) return fail(Status::kKey, "the key is empty");
-  auto* slash = static_cast<const char*>(std::memchr(text.data(), '/', text.size()));
-  if (slash == nullptr) return fail(Status::kKey, "the key has no '/': collection/member");
-  size_t at = static_cast<size_t>(slash - text.data());
+  const size_t at = text.find('/');
+  if (at == text.npos) return fail(Status::kKey, "the key has no '/': collection/member");
   if (at == 0) return fail(Status::kKey, "the key begins with '/': its collection has no name");
   if (at + 1 == text.size()) {
     return fail(Status::kKey, "the key ends with its first '/': its member has no name");
@@ -37,7 +36,7 @@ inline Status check_collection(std::string_view name) noexcept {
     return fail(Status::kKey, "the collection's name has {} bytes; at most {} are allowed",
                 name.size(), DSKVS_KEY_SIZE_MAX - 2);
   }
-  if (std::memchr(name.data(), '/', name.size()) != nullptr) {
+  if (name.find('/') != name.npos) {
     return fail(Status::kKey, "the collection's name holds a '/'");
   }
   return Status::kOk;

@@ -330,6 +330,7 @@ void Store::stats(dskvs_stats_t* stats) noexcept {
   stats->bytes_accepted = static_cast<uint64_t>(totals.bytes_accepted);
   stats->bytes_cleaned = figures.bytes_cleaned;
   stats->heals = figures.heals;
+  stats->dirty_bytes_max = persister_->reception().dirty_bytes_max();
 }
 
 // ---- Close.

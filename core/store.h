@@ -15,15 +15,10 @@
 namespace dskvs {
 
 // A key with what does not depend on a store, so that it is computed outside of sections.
-struct HashedKey {
+struct HashedKey : Key {
   explicit HashedKey(const Key& key) noexcept
-      : collection(key.collection),
-        member(key.member),
-        collection_hash(KeyHash{}(key.collection)),
-        member_hash(KeyHash{}(key.member)) {}
+      : Key(key), collection_hash(KeyHash{}(key.collection)), member_hash(KeyHash{}(key.member)) {}
 
-  std::string_view collection;
-  std::string_view member;
   uint64_t collection_hash;
   uint64_t member_hash;
 };

@@ -39,6 +39,7 @@ constexpr Field kFields[] = {
     {"bytes_accepted", &dskvs_stats_t::bytes_accepted},
     {"bytes_cleaned", &dskvs_stats_t::bytes_cleaned},
     {"heals", &dskvs_stats_t::heals},
+    {"dirty_bytes_max", &dskvs_stats_t::dirty_bytes_max},
 };
 static_assert(sizeof(dskvs_stats_t) == (std::size(kFields) + 1) * sizeof(uint64_t),
               "a field of dskvs_stats_t is not printed");

@@ -57,9 +57,9 @@ void check_health(StoreObject* store) {
   }
 }
 
-int64_t free_bytes(const StoreObject* store, const dskvs_stats_t& stats) {
-  uint64_t used = std::min(stats.dirty_bytes, store->dirty_bytes_max);
-  return static_cast<int64_t>(std::min<uint64_t>(store->dirty_bytes_max - used, INT64_MAX));
+int64_t free_bytes(const dskvs_stats_t& stats) {
+  uint64_t used = std::min(stats.dirty_bytes, stats.dirty_bytes_max);
+  return static_cast<int64_t>(std::min<uint64_t>(stats.dirty_bytes_max - used, INT64_MAX));
 }
 
 int64_t backlog_bytes(size_t bytes) { return static_cast<int64_t>(bytes) + kEntryBytes; }
@@ -86,7 +86,7 @@ bool make_headroom(StoreObject* store, size_t bytes, bool* wait_free) {
     // Where this fails, so will the write, and say why.
     if (read_stats(store, &stats) != DSKVS_OK) return true;
     note_health(store, static_cast<int32_t>(static_cast<int64_t>(stats.last_error)));
-    const int64_t room = free_bytes(store, stats);
+    const int64_t room = free_bytes(stats);
     // Half of it: other threads may be in the middle of big puts.
     const int64_t headroom = std::min(room / 2, kHeadroomBytesMax);
     store->headroom_bytes.store(headroom - need, std::memory_order_relaxed);
@@ -241,7 +241,6 @@ PyObject* open_store(PyTypeObject* type, py::object path_bytes, const dskvs_opti
   StoreObject* store = as_store(object.ptr());
   store->closed = true;
   store->path = new_reference(path.ptr());
-  store->dirty_bytes_max = options.dirty_bytes_max;
   store->read_only = options.read_only != 0;
   int32_t status = DSKVS_OK;
   {

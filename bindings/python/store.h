@@ -10,7 +10,6 @@ namespace dskvs::python {
 
 struct StoreObject {
   PyObject_HEAD dskvs_t handle;
-  uint64_t dirty_bytes_max;
   bool read_only;  // what is not durable yet will not become so here
   // Bytes that may surely be put without waiting for the persister: see write() below.
   std::atomic<int64_t> headroom_bytes;

@@ -23,7 +23,7 @@ static_assert(offsetof(dskvs_options, dirty_bytes_max) == 40);
 static_assert(offsetof(dskvs_options, progress) == 48);
 static_assert(offsetof(dskvs_options, progress_context) == 56);
 
-static_assert(sizeof(dskvs_stats_t) == 192);
+static_assert(sizeof(dskvs_stats_t) == 200);
 static_assert(offsetof(dskvs_stats_t, size) == 0);
 static_assert(offsetof(dskvs_stats_t, collections) == 8);
 static_assert(offsetof(dskvs_stats_t, entries) == 16);
@@ -48,6 +48,7 @@ static_assert(offsetof(dskvs_stats_t, live_bytes) == 160);
 static_assert(offsetof(dskvs_stats_t, bytes_accepted) == 168);
 static_assert(offsetof(dskvs_stats_t, bytes_cleaned) == 176);
 static_assert(offsetof(dskvs_stats_t, heals) == 184);
+static_assert(offsetof(dskvs_stats_t, dirty_bytes_max) == 192);
 
 static_assert(DSKVS_OK == 0 && DSKVS_NOT_FOUND == 1 && DSKVS_TIMEOUT == 2 && DSKVS_CONFLICT == 3);
 static_assert(DSKVS_ERR_ARGUMENT == -1 && DSKVS_ERR_KEY == -2 && DSKVS_ERR_PATH == -3);

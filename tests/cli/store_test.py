@@ -14,7 +14,7 @@ from support import CliTest, announce_seed
 STAT_FIELDS = """collections entries key_bytes value_bytes memory_bytes dirty_bytes accepted_epoch
 written_epoch durable_epoch written_lag_us durable_lag_us disk_bytes segments bytes_written syncs
 last_error recovered_epoch lost_epochs frames_cut live_bytes bytes_accepted bytes_cleaned
-heals""".split()
+heals dirty_bytes_max""".split()
 
 
 class StoreTest(CliTest):

@@ -169,7 +169,8 @@ typedef struct dskvs_options {
                                 DSKVS_ERR_FULL, though the index may grow up to 1 % past it;
                                 0: no limit (default) */
   uint64_t dirty_bytes_max;  /* bytes accepted and not yet written; a put that finds them beyond it
-                                waits for the persister; default 268,435,456; at least 65,536 */
+                                waits for the persister (see dskvs_put()); default 268,435,456; at
+                                least 65,536 */
   dskvs_progress progress;   /* of a long open, verify or salvage; NULL: none (default) */
   void *progress_context;    /* handed to progress */
 } dskvs_options;
@@ -205,10 +206,12 @@ typedef struct dskvs_stats_t {
   uint64_t bytes_accepted;  /* bytes of keys and values put and deleted since open */
   uint64_t bytes_cleaned;   /* bytes of bytes_written that cleaning wrote again */
   uint64_t heals;           /* times that the persister left a failed file and caught up */
+  uint64_t dirty_bytes_max; /* at so many dirty_bytes a put waits now: the option, or less while the
+                               log has no room for more */
 } dskvs_stats_t;
 
 #define DSKVS_STATS_INIT \
-  { sizeof(dskvs_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+  { sizeof(dskvs_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* ---- Open and close ---------------------------------------------------------------------- */
 
@@ -239,7 +242,8 @@ DSKVS_API int32_t dskvs_close(dskvs_t store);
 /* ---- One key ----------------------------------------------------------------------------- */
 
 /* Makes `value` the value of `key`.
- * Waits only while dirty_bytes_max is reached.
+ * Waits only while as much is dirty as may be: dirty_bytes_max, or less while the log, which is
+ * kept below twice the live data and 64 MiB, has no room for it.
  * Returns OK; ERR_ARGUMENT; ERR_KEY; ERR_READ_ONLY; ERR_MEMORY; ERR_FULL; and while the backlog
  * stands at dirty_bytes_max and the disk fails, the persister's error. After an error nothing was
  * changed. Since 1.0. */
