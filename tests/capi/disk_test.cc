@@ -303,6 +303,25 @@ TEST_CASE("The backlog keeps to dirty_bytes_max, and writers only wait") {
   REQUIRE(stats(store).entries == 2 * kPuts);
 }
 
+TEST_CASE("Overwritten as fast as memory allows, the log keeps to twice the live data and 64 MiB") {
+  TempStore store;
+  constexpr uint64_t kKeys = 60'000;
+  const string value(4'000, 'v');
+  std::mt19937_64 random(announce_seed("disk_test, overwriting"));
+  const auto put_any = [&](uint64_t key) { return put(store, "c/" + std::to_string(key), value); };
+  for (uint64_t key = 0; key < kKeys; ++key) REQUIRE(put_any(key) == DSKVS_OK);
+  uint64_t most_over = 0;
+  for (uint64_t i = rounds("DSKVS_OVERWRITES", 400'000); i != 0; --i) {
+    REQUIRE(put_any(random() % kKeys) == DSKVS_OK);
+    if (i % 100 != 0) continue;
+    const dskvs_stats_t now = stats(store);
+    const uint64_t bytes_max = 2 * now.live_bytes + (uint64_t{64} << 20);
+    most_over = std::max(most_over, now.disk_bytes - std::min(now.disk_bytes, bytes_max));
+    REQUIRE(now.dirty_bytes_max <= uint64_t{256} << 20);
+  }
+  CHECK(most_over == 0);
+}
+
 TEST_CASE("A value larger than dirty_bytes_max gets through") {
   dskvs_options options = default_options();
   options.dirty_bytes_max = 65536;
