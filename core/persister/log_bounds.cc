@@ -29,6 +29,7 @@ uint64_t LogBounds::clean_through(std::span<const SegmentFile> segments,
     return will_fit ? 0 : segments.back().id;
   }
   if (segments.size() == 1) return 0;  // it is being written
+  // Worth its while, or about to be short of room: a segment that holds all that is live.
   const uint64_t slack_bytes = shape_.slack_bytes / 8 * 3;
   const uint64_t much_bytes = load.live_bytes / 3 * 5 + slack_bytes;
   const bool much = load.used_bytes + 2 * load.epoch_bytes >= much_bytes;
@@ -55,6 +56,7 @@ uint64_t LogBounds::share_bytes(const LogLoad& load) const noexcept {
   const double part = room > load.dirty_bytes
                           ? static_cast<double>(load.dirty_bytes) / static_cast<double>(room)
                           : 1;
+  // Likewise; and so much at least that cleaning ends.
   const auto share = static_cast<uint64_t>(static_cast<double>(load.unswept_bytes) * part);
   return std::max(std::min(share, load.live_bytes / 8), shape_.slack_bytes / 64 + 1);
 }
@@ -65,8 +67,13 @@ bool LogBounds::is_full(const LogLoad& load) const noexcept {
 }
 
 uint64_t LogBounds::dirty_bytes_max(const LogLoad& load) const noexcept {
-  const bool all_fits = load.used_bytes + load.live_bytes <= log_bytes_max(load.live_bytes);
-  return all_fits ? UINT64_MAX : std::clamp(room_bytes(load), uint64_t{1}, load.live_bytes / 4 + 1);
+  const uint64_t bytes_max = log_bytes_max(load.live_bytes);
+  if (load.used_bytes + load.live_bytes <= bytes_max) return UINT64_MAX;
+  // Much was deleted: it is no use to wait.
+  if (load.used_bytes > bytes_max) return shape_.slack_bytes / 8;
+  // One put at a time moves cleaning on. An epoch makes a segment, to be cleaned as a whole one
+  // day.
+  return std::clamp(room_bytes(load), uint64_t{1}, load.live_bytes / 4 + 1);
 }
 
 uint64_t LogBounds::room_bytes(const LogLoad& load) const noexcept {
