@@ -35,8 +35,8 @@ class Rescuer {
   // nothing as takes the same time. The end of the sweep is a change of the open epoch. kMemory:
   // where it failed it goes on.
   Status rescue(uint64_t share_bytes) noexcept;
-  // What the sweep may still come across, at most.
-  uint64_t unswept_bytes() const noexcept { return sweep_.active() ? unswept_bytes_ : 0; }
+  // What the sweep may still come across, at most. REQUIRES: sweeping().
+  uint64_t unswept_bytes() const noexcept { return unswept_bytes_; }
   // What joined the open epoch, about.
   uint64_t rescued_bytes() const noexcept { return rescued_bytes_; }
   // Nothing current stands in this segment, or before it, unless it is in the open epoch; 0: no

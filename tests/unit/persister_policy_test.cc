@@ -215,6 +215,8 @@ TEST_CASE("segments that are too many are halved, whatever they hold") {
   CHECK(bounds.clean_through(segments, all_live) == 0);
   segments.push_back({257, kMiB, kMiB});
   CHECK(bounds.clean_through(segments, all_live) == 130);
+  all_live.epoch_bytes = 65 * kMiB;  // also where epochs are large, and all has room
+  CHECK(bounds.clean_through(segments, all_live) == 130);
 }
 
 TEST_CASE("segments grow with the store") {
