@@ -32,7 +32,9 @@ constexpr uint64_t kScriptsMax = 16'000;
 
 // Scripts that caught what few do: tried, after so many others, before the search goes on.
 constexpr uint64_t kPatience = 500;
-constexpr uint64_t kCaughtOnce[] = {3756124791841561616};  // sync_covers_later_cleaning
+constexpr uint64_t kCaughtOnce[] = {3756124791841561616,  // sync_covers_later_cleaning
+                                    244939247523583517,   // cleaned_too_early
+                                    244939247523581582};  // loaded_removals_lost
 
 uint64_t nth_script(uint64_t seed, uint64_t n) {
   const bool known = n >= kPatience && n - kPatience < std::size(kCaughtOnce);
