@@ -8,6 +8,9 @@
 // sleeps: the change is published with a full barrier before `sleeping_` is looked at, and sleep()
 // sets `sleeping_` with one before the persister looks for changes a last time.
 //
+// Room. The limit of what may be dirty is read without the lock: an old one lets a put through, or
+// sends it to wait, where it is asked again under the lock, which publish() holds to change it.
+//
 // Where the persister has no thread of its own, those who wait move it.
 #pragma once
 

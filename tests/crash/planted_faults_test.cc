@@ -30,7 +30,8 @@ constexpr struct {
 
 constexpr uint64_t kScriptsMax = 16'000;
 
-// Scripts that caught what few do: tried, after so many others, before the search goes on.
+// Scripts that caught what few do: tried, after so many others, before the search goes on. They do
+// so often, not always: hashes differ from process to process.
 constexpr uint64_t kPatience = 500;
 constexpr uint64_t kCaughtOnce[] = {3756124791841561616,  // sync_covers_later_cleaning
                                     244939247523583517,   // cleaned_too_early

@@ -192,7 +192,7 @@ TEST_CASE("another store that frees what it can frees nothing that is being load
   std::thread other([&] {
     while (!done) reclaimer::reclaim_all();
   });
-  for (uint64_t round = rounds("DSKVS_LOADER_ROUNDS", 12); round != 0; round--) {
+  for (int round = 0; round < 12; round++) {  // fewer see nothing
     require_same(in_order, load(*directory, 2));
   }
   done = true;

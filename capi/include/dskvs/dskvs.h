@@ -62,7 +62,7 @@
  * 7. Threads. Every function may be called from any thread at any time, dskvs_close() included.
  *    Each call takes effect at one instant between its call and its return; so do dskvs_get_all()
  *    and dskvs_delete_all(), on the whole collection. Readers never wait for writers, and nobody
- *    waits for the disk, except a write while dirty_bytes_max is reached and the calls whose
+ *    waits for the disk, except a put that finds no room (see there) and the calls whose
  *    purpose it is (open, close, wait, sync, compact, backup). A dskvs_list belongs to one thread
  *    at a time.
  *
