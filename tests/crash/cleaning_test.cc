@@ -374,6 +374,41 @@ TEST_CASE("the log stays within its bound, however much of the store each epoch 
   }
 }
 
+TEST_CASE("a share of cleaning is as large as it is said, not one part of a table") {
+  SimFileSystem files;
+  Subject subject(files, kStorePath, {.segment_bytes_min = 64'000'000, .slack_bytes = 8'000'000});
+  REQUIRE(subject.open() == Status::kOk);
+  for (uint32_t key = 0; key < 20'000; ++key) {
+    REQUIRE(subject.apply({Verb::kPut, key, 100, key}) == Status::kOk);
+    if (key % 200 == 0) step_until_quiet(subject);  // or all of it is cleaned along with an epoch
+  }
+  step_until_quiet(subject);
+  const uint64_t written = subject.marks().written;
+  REQUIRE(subject.apply({Verb::kCompact}) == Status::kOk);
+  // About 3 MB are live, in 150 parts; a share is 1/64 of the slack.
+  const uint64_t epochs = subject.marks().written - written;
+  CHECK(epochs > 5);
+  CHECK(epochs < 30);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+TEST_CASE("a collection that has ended leaves nothing in memory") {
+  SimFileSystem files;
+  Subject subject(files, kStorePath, kLargeLog);
+  REQUIRE(subject.open() == Status::kOk);
+  auto begin_and_end = [&](uint32_t times) {
+    for (uint32_t i = 0; i < times; ++i) {
+      REQUIRE(subject.apply({Verb::kPut, 0, 10, i}) == Status::kOk);
+      REQUIRE(subject.apply({Verb::kDelete, 0}) == Status::kOk);
+      step_until_quiet(subject);
+    }
+    return arena_figures().used_bytes;
+  };
+  const uint64_t used_bytes = begin_and_end(100);
+  CHECK(begin_and_end(300) < used_bytes + 15'000);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
 TEST_CASE("an empty store is compact") {
   SimFileSystem files;
   Subject subject(files);
