@@ -18,9 +18,9 @@
 #include "memory/arena.h"
 #include "store.h"
 #include "support/catch.h"
+#include "support/core_seed.h"
 #include "support/crafted_segment.h"
 #include "support/passing_directory.h"
-#include "support/seed.h"
 #include "support/temp_dir.h"
 
 namespace {
@@ -195,7 +195,7 @@ uint64_t run(const Script& script, uint64_t at, bool for_good) {
 }
 
 TEST_CASE("every allocation fails in turn, and nothing breaks") {
-  const uint64_t seed = announce_seed("allocation_test");
+  const uint64_t seed = announce_core_seed("allocation_test");
   const uint64_t wanted = rounds("DSKVS_ALLOCATION_RUNS", 20'000);
   arena_set_fault(arena_is_due);
   uint64_t runs = 0;

@@ -19,7 +19,7 @@
 
 #include "crash/explorer.h"
 #include "crash/scripts.h"
-#include "support/seed.h"
+#include "support/core_seed.h"
 
 namespace dskvs::test {
 namespace {
@@ -129,5 +129,6 @@ int main(int count, char** words) {
         "[--threads N]\n");
     return 2;
   }
+  dskvs::hash_seed = arguments.seed;
   return Campaign(arguments).run();
 }

@@ -12,7 +12,7 @@
 #include "crash/explorer.h"
 #include "crash/scripts.h"
 #include "support/catch.h"
-#include "support/seed.h"
+#include "support/core_seed.h"
 
 namespace dskvs::test {
 namespace {
@@ -95,7 +95,7 @@ class Campaign {
 };
 
 TEST_CASE("every call to the disk fails in every way, and nothing that was promised is lost") {
-  const uint64_t seed = announce_seed("fault_test");
+  const uint64_t seed = announce_core_seed("fault_test");
   Campaign campaign(seed, rounds("DSKVS_FAULT_RUNS", 50'000));
   campaign.run();
   INFO("seed " << seed);

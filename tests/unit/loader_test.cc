@@ -9,8 +9,8 @@
 #include "environment.h"
 #include "memory/graveyard.h"
 #include "memory/sweep.h"
+#include "support/core_seed.h"
 #include "support/log_disk.h"
-#include "support/seed.h"
 
 #include <algorithm>
 #include <atomic>
@@ -164,7 +164,7 @@ void require_same(const Recovered& in_order, const Loaded& loaded) {
 }  // namespace
 
 TEST_CASE("segments read at once become what they are one by one") {
-  std::mt19937_64 random(announce_seed("loader_test"));
+  std::mt19937_64 random(announce_core_seed("loader_test"));
   const uint64_t all_rounds = rounds("DSKVS_LOADER_ROUNDS", 12);
   uint64_t segments = 0;
   for (uint64_t round = 0; round < all_rounds; round++) {
@@ -183,7 +183,7 @@ TEST_CASE("segments read at once become what they are one by one") {
 }
 
 TEST_CASE("another store that frees what it can frees nothing that is being loaded") {
-  std::mt19937_64 random(announce_seed("loader_test, freeing"));
+  std::mt19937_64 random(announce_core_seed("loader_test, freeing"));
   SimFileSystem files;
   write_log(files, random);
   const auto directory = open_read_only(files);
@@ -217,7 +217,7 @@ TEST_CASE("no more segments are read at once than it is said") {
    private:
     std::deque<MapSink> sinks;  // a sink stays where it is
   };
-  std::mt19937_64 random(announce_seed("loader_test, at once"));
+  std::mt19937_64 random(announce_core_seed("loader_test, at once"));
   SimFileSystem files;
   size_t segments = 0;
   while (segments <= 5) {
@@ -236,7 +236,7 @@ TEST_CASE("no more segments are read at once than it is said") {
 }
 
 TEST_CASE("segments read at once fail as they do one by one") {
-  std::mt19937_64 random(announce_seed("loader_test, damage"));
+  std::mt19937_64 random(announce_core_seed("loader_test, damage"));
   SimFileSystem files;
   Recovered intact;
   while (intact.position.chain.size() <= 5) {
@@ -264,7 +264,7 @@ TEST_CASE("segments read at once fail as they do one by one") {
 }
 
 TEST_CASE("a progress callback is called on the opening thread, and cancels") {
-  std::mt19937_64 random(announce_seed("loader_test, progress"));
+  std::mt19937_64 random(announce_core_seed("loader_test, progress"));
   SimFileSystem files;
   {
     const auto directory = open_locked(files, kLogPath);
