@@ -39,9 +39,7 @@ int32_t guarded(Body&& body) noexcept {
 template <typename Body>
 int32_t guarded_write(Body&& body) noexcept {
   return guarded([&] {
-    if (!reclaimer::prepare_to_retire()) {
-      return fail(Status::kMemory, "no memory for the calling thread");
-    }
+    reclaimer::prepare_to_retire();
     Status status = body();
     reclaimer::reclaim_if_due();
     return status;

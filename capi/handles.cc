@@ -25,21 +25,15 @@ void before_fork() {
   arena_prepare_fork();
 }
 
-void after_fork_in_parent() {
+void after_fork(bool in_child) {
   arena_after_fork();
-  reclaimer::after_fork_parent();
+  reclaimer::after_fork(in_child);
+  if (in_child) forks.fetch_add(1, std::memory_order_relaxed);
   slots_lock.unlock();
 }
 
-void after_fork_in_child() {
-  arena_after_fork();
-  reclaimer::after_fork_child();
-  forks.fetch_add(1, std::memory_order_relaxed);
-  slots_lock.unlock();
-}
-
-[[maybe_unused]] const int fork_handlers =
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+[[maybe_unused]] const int fork_handlers = pthread_atfork(
+    before_fork, [] { after_fork(false); }, [] { after_fork(true); });
 
 Slot& slot_of(dskvs_t handle) noexcept { return slots[handle % kSlots]; }
 

@@ -55,7 +55,8 @@ Status Loader::Segment::add_change(std::string_view text, uint64_t value_size, b
 
 // It may stay empty in the end; finish() takes it out again.
 Collection* Loader::collection_of(std::string_view name) {
-  if (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) return nullptr;
+  if (!reclaimer::register_thread()) return nullptr;
+  reclaimer::prepare_to_retire();
   ReadSection section;
   return find_or_make(catalog_, figures_, name, KeyHash{}(name));
 }
@@ -96,7 +97,7 @@ Status Loader::apply(Change& change, uint32_t home, bool keeps_entry) {
     apply_drop(change.entry->key());
     return Status::kOk;
   }
-  (void)reclaimer::prepare_to_retire();  // does not fail: the opening thread has done it before
+  reclaimer::prepare_to_retire();
   const ReadSection section;  // or another store, going quiet, frees what is retired here too soon
   Status status = change.collection->members().update(
       change.hash, change.entry->key(), !change.tombstone, [&](Entry* current, Entry** next) {

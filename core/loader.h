@@ -17,8 +17,7 @@ namespace dskvs {
 // in.
 class Loader final : public SegmentedSink {
  public:
-  // REQUIRES: a reclaimer::prepare_to_retire() of this thread that did not fail. None does after
-  // it.
+  // REQUIRES: a reclaimer::register_thread() of this thread that did not fail.
   Loader(Catalog& catalog, TableFigures& figures) : catalog_(catalog), figures_(figures) {}
 
   void begin(uint64_t durable_epoch) override { durable_epoch_ = durable_epoch; }

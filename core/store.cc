@@ -56,9 +56,7 @@ Store::~Store() {
 
 Status Store::open(const char* path, const Options& options, const Environment& environment,
                    std::unique_ptr<Store>* store) {
-  if (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) {
-    return fail(Status::kMemory, "no memory to open '{}'", path);
-  }
+  if (!reclaimer::register_thread()) return fail(Status::kMemory, "no memory to open '{}'", path);
   std::unique_ptr<Directory> directory;
   Status status = open_store_directory(environment.files, path, options.presence, &directory);
   if (status != Status::kOk) return status;

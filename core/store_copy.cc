@@ -87,9 +87,7 @@ Status verify_store(const char* path, const Options& options, const Environment&
 
 Status salvage_store(const char* path, const char* target_path, const Options& options,
                      const Environment& environment, std::vector<Entry*>* damage) {
-  if (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) {
-    return fail(Status::kMemory, "no memory to rescue '{}'", path);
-  }
+  if (!reclaimer::register_thread()) return fail(Status::kMemory, "no memory to rescue '{}'", path);
   std::unique_ptr<Directory> source;
   Status status = open_store_directory(environment.files, path, Presence::kMustExist, &source);
   if (status != Status::kOk) return status;

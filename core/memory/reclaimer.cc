@@ -1,43 +1,27 @@
 #include "memory/reclaimer.h"
 
-#include "memory/arena.h"
-
 #include <linux/membarrier.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cassert>
+#include <chrono>
 #include <mutex>
 #include <new>
+#include <thread>
 #include <utility>
 
 namespace dskvs {
 
-struct RetiredBag {
-  struct Item {
-    void* object;
-    Dispose dispose;
-  };
-  static constexpr uint32_t kItemsMax = 512;
-
-  uint32_t count = 0;
-  uint32_t count_due = 0;  // worth another attempt from here
-  size_t bytes = 0;
-  size_t bytes_due = 0;
-  Item items[kItemsMax];
-};
-
 namespace reclaimer {
 namespace {
 
-constexpr uint32_t kCountDue = 256;
-constexpr size_t kBytesDue = size_t{1} << 20;
-constexpr uint32_t kCountStep = 32;
-constexpr size_t kBytesStep = size_t{256} << 10;
+// To reclaim is worth while from 256 objects on, or 1 MiB of them.
+constexpr size_t kWeightDue = ReaderSlot::kWeightDue;
+constexpr size_t kObjectWeightMin = kWeightDue / 256;
+constexpr size_t kWeightStep = kWeightDue / 8;
 
 std::atomic<ReaderSlot*> all_slots{nullptr};
 SpinLock growth_lock;  // who adds a slot holds it
@@ -63,21 +47,27 @@ pthread_key_t exit_key() noexcept {
   return key;
 }
 
+// nullptr: `wanted` is true for none.
+template <typename Wanted>
+ReaderSlot* find_slot(Wanted&& wanted) noexcept {
+  ReaderSlot* s = all_slots.load(std::memory_order_acquire);
+  while (s != nullptr && !wanted(*s)) s = s->next;
+  return s;
+}
+
 template <typename Visit>
 void for_each_slot(Visit&& visit) noexcept {
-  for (ReaderSlot* s = all_slots.load(std::memory_order_acquire); s != nullptr; s = s->next) {
-    visit(*s);
-  }
+  (void)find_slot([&](ReaderSlot& s) {
+    visit(s);
+    return false;
+  });
 }
 
 ReaderSlot* take_free_slot() noexcept {
-  for (ReaderSlot* s = all_slots.load(std::memory_order_acquire); s != nullptr; s = s->next) {
-    if (!s->taken.load(std::memory_order_relaxed) &&
-        !s->taken.exchange(true, std::memory_order_acquire)) {
-      return s;
-    }
-  }
-  return nullptr;
+  return find_slot([](ReaderSlot& s) {
+    return !s.taken.load(std::memory_order_relaxed) &&
+           !s.taken.exchange(true, std::memory_order_acquire);
+  });
 }
 
 ReaderSlot* make_slot() noexcept {
@@ -110,27 +100,20 @@ bool still_inside(const ReaderSlot& s, uint64_t before) noexcept {
 }
 
 bool anyone_inside(uint64_t before) noexcept {
-  for (ReaderSlot* s = all_slots.load(std::memory_order_acquire); s != nullptr; s = s->next) {
-    if (still_inside(*s, before)) return true;
-  }
-  return false;
-}
-
-void wait_until_outside(const ReaderSlot& s, uint64_t before) noexcept {
-  // Sections are short; one that lasts belongs to a thread that the scheduler has put aside.
-  for (int spins = 0; still_inside(s, before); spins++) {
-    if (spins < 64) continue;
-    if (spins < 256) {
-      sched_yield();
-      continue;
-    }
-    timespec pause{0, 50'000};
-    nanosleep(&pause, nullptr);
-  }
+  return find_slot([before](const ReaderSlot& s) { return still_inside(s, before); }) != nullptr;
 }
 
 void wait_until_all_outside(uint64_t before) noexcept {
-  for_each_slot([before](const ReaderSlot& s) { wait_until_outside(s, before); });
+  for_each_slot([before](const ReaderSlot& s) {
+    // Sections are short; one that lasts belongs to a thread that the scheduler has put aside.
+    for (int spins = 0; still_inside(s, before); spins++) {
+      if (spins >= 256) {
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
+      } else if (spins >= 64) {
+        std::this_thread::yield();
+      }
+    }
+  });
 }
 
 void dispose_of(RetiredBag& bag) noexcept {
@@ -139,12 +122,10 @@ void dispose_of(RetiredBag& bag) noexcept {
     bag.items[i].dispose(bag.items[i].object);
   }
   bag.count = 0;
-  bag.bytes = 0;
 }
 
 // Needs s.lock.
 void reclaim(ReaderSlot& s) noexcept {
-  if (s.fresh == nullptr) return;
   if (s.waiting->count != 0) {
     if (anyone_inside(s.waiting_clock)) return;
     dispose_of(*s.waiting);
@@ -153,27 +134,10 @@ void reclaim(ReaderSlot& s) noexcept {
   std::swap(s.fresh, s.waiting);
   s.retired.store(0, std::memory_order_relaxed);
   s.reclaim_due.store(false, std::memory_order_relaxed);
-  s.fresh->count_due = kCountDue;
-  s.fresh->bytes_due = kBytesDue;
+  s.weight = 0;
+  s.weight_due = kWeightDue;
   s.waiting_clock = advance_clock();
   if (!anyone_inside(s.waiting_clock)) dispose_of(*s.waiting);
-}
-
-bool make_bags(ReaderSlot& s) noexcept {
-  auto* fresh = new (std::nothrow) RetiredBag;
-  auto* waiting = new (std::nothrow) RetiredBag;
-  if (fresh == nullptr || waiting == nullptr) {
-    delete fresh;
-    delete waiting;
-    return false;
-  }
-  fresh->count_due = kCountDue;
-  fresh->bytes_due = kBytesDue;
-  std::lock_guard guard(s.lock);
-  s.fresh = fresh;
-  s.waiting = waiting;
-  s.has_bags = true;
-  return true;
 }
 
 }  // namespace
@@ -195,9 +159,8 @@ bool register_thread() noexcept {
   return true;
 }
 
-bool prepare_to_retire() noexcept {
+void prepare_to_retire() noexcept {
   ReaderSlot& mine = *slot;
-  if (!mine.has_bags && !make_bags(mine)) return false;
   while (mine.retired.load(std::memory_order_relaxed) >
          RetiredBag::kItemsMax - kRetiredPerCallMax) {
     uint64_t wait_for;
@@ -208,7 +171,6 @@ bool prepare_to_retire() noexcept {
     }
     wait_until_all_outside(wait_for);
   }
-  return true;
 }
 
 void retire(void* object, size_t bytes, Dispose dispose) noexcept {
@@ -217,11 +179,9 @@ void retire(void* object, size_t bytes, Dispose dispose) noexcept {
   RetiredBag& bag = *mine.fresh;
   assert(bag.count < RetiredBag::kItemsMax);
   bag.items[bag.count++] = {object, dispose};
-  bag.bytes += bytes;
+  mine.weight += std::max(bytes, kObjectWeightMin);
   mine.retired.store(bag.count, std::memory_order_relaxed);
-  if (bag.count >= bag.count_due || bag.bytes >= bag.bytes_due) {
-    mine.reclaim_due.store(true, std::memory_order_relaxed);
-  }
+  if (mine.weight >= mine.weight_due) mine.reclaim_due.store(true, std::memory_order_relaxed);
 }
 
 void reclaim_if_due() noexcept {
@@ -230,10 +190,8 @@ void reclaim_if_due() noexcept {
   std::lock_guard guard(mine.lock);
   reclaim(mine);
   // Somebody keeps the previous bag waiting: do not ask again at every call.
-  RetiredBag& bag = *mine.fresh;
   mine.reclaim_due.store(false, std::memory_order_relaxed);
-  bag.count_due = std::max(kCountDue, bag.count + kCountStep);
-  bag.bytes_due = std::max(kBytesDue, bag.bytes + kBytesStep);
+  mine.weight_due = std::max(kWeightDue, mine.weight + kWeightStep);
 }
 
 void wait_for_readers() noexcept { wait_until_all_outside(advance_clock()); }
@@ -256,16 +214,12 @@ void prepare_fork() noexcept {
   for_each_slot([](ReaderSlot& s) { s.lock.lock(); });
 }
 
-void after_fork_parent() noexcept {
-  for_each_slot([](ReaderSlot& s) { s.lock.unlock(); });
-  growth_lock.unlock();
-}
-
-void after_fork_child() noexcept {
-  fences_are_asymmetric = register_membarrier();
-  for_each_slot([](ReaderSlot& s) {
+void after_fork(bool in_child) noexcept {
+  if (in_child) fences_are_asymmetric = register_membarrier();
+  for_each_slot([in_child](ReaderSlot& s) {
     s.lock.unlock();
-    if (&s == slot) return;
+    if (!in_child || &s == slot) return;
+    // Its thread is gone, and its section with it.
     s.entered.store(0, std::memory_order_relaxed);
     s.taken.store(false, std::memory_order_relaxed);
   });

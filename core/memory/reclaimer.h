@@ -43,9 +43,20 @@ namespace dskvs {
 
 using Dispose = void (*)(void* object) noexcept;
 
-struct RetiredBag;
+struct RetiredBag {
+  struct Item {
+    void* object;
+    Dispose dispose;
+  };
+  static constexpr uint32_t kItemsMax = 512;
+
+  uint32_t count = 0;
+  Item items[kItemsMax];
+};
 
 struct alignas(64) ReaderSlot {
+  static constexpr size_t kWeightDue = size_t{1} << 20;
+
   std::atomic<uint64_t> entered{0};  // 0: outside; else the clock at the section's beginning
 
   alignas(64) std::atomic<bool> taken{
@@ -53,13 +64,15 @@ struct alignas(64) ReaderSlot {
   uint32_t index = 0;          // 0, 1, 2 ... in the order of creation
   ReaderSlot* next = nullptr;  // all slots, newest first; immutable
 
-  bool has_bags = false;                 // its thread's alone
   std::atomic<uint32_t> retired{0};      // items in `fresh`; written under the lock
   std::atomic<bool> reclaim_due{false};  // likewise
 
-  SpinLock lock;                  // guards what follows
-  RetiredBag* fresh = nullptr;    // retired since the last advance
-  RetiredBag* waiting = nullptr;  // can be disposed of when all slots show waiting_clock or 0
+  SpinLock lock;                   // guards what follows
+  size_t weight = 0;               // of the items in `fresh`
+  size_t weight_due = kWeightDue;  // worth another attempt from here
+  RetiredBag bags[2];
+  RetiredBag* fresh = &bags[0];    // retired since the last advance
+  RetiredBag* waiting = &bags[1];  // can be disposed of when all slots show waiting_clock or 0
   uint64_t waiting_clock = 0;
 };
 
@@ -74,9 +87,9 @@ extern constinit thread_local ReaderSlot* slot __attribute__((tls_model("initial
 [[nodiscard]] bool register_thread() noexcept;
 
 // Makes sure that the calling thread can retire kRetiredPerCallMax objects. May wait for readers,
-// so call it outside of sections. False: no memory.
+// so call it outside of sections.
 inline constexpr uint32_t kRetiredPerCallMax = 64;
-[[nodiscard]] bool prepare_to_retire() noexcept;
+void prepare_to_retire() noexcept;
 
 // Hands over an object that nobody can reach who enters a section after this one's end; it will be
 // disposed of when nobody can look at it any more. In a section. `bytes` is its size, so that large
@@ -94,11 +107,11 @@ void wait_for_readers() noexcept;
 // sections.
 void reclaim_all() noexcept;
 
-// Around fork, in the thread that forks. Meanwhile no bag changes and no slot is added: the child
-// finds the bags whole, and every slot that it may have to wait for.
+// Around fork, in the thread that forks, the latter in parent and child. Meanwhile no bag changes
+// and no slot is added: the child finds the bags whole, and every slot that it may have to wait
+// for.
 void prepare_fork() noexcept;
-void after_fork_parent() noexcept;
-void after_fork_child() noexcept;  // the other threads are gone, and their sections with them
+void after_fork(bool in_child) noexcept;
 
 }  // namespace reclaimer
 

@@ -132,7 +132,7 @@ bool EpochWriter::empty_ended(bool sweeping) noexcept {
 // Takes a collection out of the catalog when its last member is gone.
 void EpochWriter::remove_if_empty(Collection& collection) noexcept {
   if (collection.members().count() != 0) return;
-  (void)reclaimer::prepare_to_retire();  // does not fail: the persister's thread has done it before
+  reclaimer::prepare_to_retire();
   ReadSection section;
   TableTotals totals;
   if (!collection.members().seal(true, &totals)) return;

@@ -336,7 +336,7 @@ Status Persister::start() noexcept {
 
 void Persister::run() noexcept {
   pthread_setname_np(pthread_self(), "dskvs");
-  while (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) {
+  while (!reclaimer::register_thread()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));  // until there is memory
   }
   for (bool running = true; running;) {

@@ -32,13 +32,11 @@ uint64_t counted = 0;
 uint64_t fail_at = UINT64_MAX;
 bool fail_for_good = false;
 thread_local bool is_main = false;
-enum class Elsewhere { kNone, kUnaligned, kAll };
-std::atomic<Elsewhere> elsewhere{Elsewhere::kNone};
+std::atomic<bool> fail_elsewhere{false};
 std::atomic<uint64_t> failed_elsewhere{0};
 
-bool due_elsewhere(bool aligned) {
-  const Elsewhere what = is_main ? Elsewhere::kNone : elsewhere.load();
-  const bool due = what == Elsewhere::kAll || (what == Elsewhere::kUnaligned && !aligned);
+bool due_elsewhere() {
+  const bool due = !is_main && fail_elsewhere;
   if (due) ++failed_elsewhere;
   return due;
 }
@@ -73,10 +71,10 @@ void* operator new(size_t size, std::align_val_t alignment) {
   return or_throw(allocate_aligned(size, alignment));
 }
 void* operator new(size_t size, const std::nothrow_t&) noexcept {
-  return due_elsewhere(false) ? nullptr : allocate(size);
+  return due_elsewhere() ? nullptr : allocate(size);
 }
 void* operator new(size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
-  return due_elsewhere(true) ? nullptr : allocate_aligned(size, alignment);
+  return due_elsewhere() ? nullptr : allocate_aligned(size, alignment);
 }
 void* operator new[](size_t size, const std::nothrow_t&) noexcept { return allocate(size); }
 void operator delete(void* memory) noexcept { give_back(memory); }
@@ -343,26 +341,24 @@ TEST_CASE("a thread that gets no memory to begin with does without, or its call 
   Status status;
   const std::unique_ptr<Store> store = open_real(directory / "store", &status);
   REQUIRE(status == Status::kOk);
-  elsewhere = Elsewhere::kAll;
+  fail_elsewhere = true;
   const std::string text = "a/b";
   Key key;
   REQUIRE(parse_key(text, &key) == Status::kOk);
   Entry* entry = Entry::make(key.member, 0);
-  REQUIRE(reclaimer::prepare_to_retire());
+  reclaimer::prepare_to_retire();
   {
     ReadSection section;
     REQUIRE(store->put(HashedKey(key), entry, {}) == Status::kOk);
   }
   wait_for_failures(2);
-  elsewhere = Elsewhere::kUnaligned;
-  wait_for_failures(4);
-  elsewhere = Elsewhere::kNone;
+  fail_elsewhere = false;
   REQUIRE(store->sync(DSKVS_FOREVER) == Status::kOk);
   // While its thread has what it has, those that read segments have nothing.
-  for (const Elsewhere what : {Elsewhere::kAll, Elsewhere::kUnaligned, Elsewhere::kNone}) {
-    elsewhere = what;
+  for (const bool fails : {true, false}) {
+    fail_elsewhere = fails;
     const std::unique_ptr<Store> opened = open_real(large, &status);
-    REQUIRE(status == (what == Elsewhere::kNone ? Status::kOk : Status::kMemory));
+    REQUIRE(status == (fails ? Status::kMemory : Status::kOk));
     if (opened != nullptr) close(*opened);
   }
   close(*store);

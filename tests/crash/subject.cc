@@ -66,9 +66,8 @@ struct Subject::Inside {
 
   template <typename Body>
   Status in_section(Body&& body) {
-    if (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) {
-      return fail(Status::kMemory, "no memory for the thread");
-    }
+    if (!reclaimer::register_thread()) return fail(Status::kMemory, "no memory for the thread");
+    reclaimer::prepare_to_retire();
     Status status;
     {
       ReadSection section;

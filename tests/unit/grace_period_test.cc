@@ -25,7 +25,8 @@ void await(Condition&& condition) {
 uint64_t reclaimer_clock() { return reclaimer::clock.load(); }
 
 void prepare_thread() {
-  if (!reclaimer::register_thread() || !reclaimer::prepare_to_retire()) std::abort();
+  if (!reclaimer::register_thread()) std::abort();
+  reclaimer::prepare_to_retire();
 }
 
 // A thread that is in a section from its construction to leave().

@@ -40,7 +40,6 @@ struct Loaded {
 // As a store does it.
 Loaded load(Directory& directory, uint32_t segments_at_once, const Progress& progress = {}) {
   REQUIRE(reclaimer::register_thread());
-  REQUIRE(reclaimer::prepare_to_retire());
   TableFigures figures;
   Catalog catalog(figures);
   Loaded loaded;
