@@ -105,10 +105,10 @@ Status Loader::apply(Change& change, uint32_t home, bool keeps_entry) {
         if (*next != nullptr) {
           if (keeps_entry) change.entry->pin();
           change.entry->set_home(home);
-          totals_ += totals_of(*change.collection, *change.entry);
+          totals_.add(totals_of(*change.collection, *change.entry));
         }
         if (current != nullptr) {
-          totals_ += -totals_of(*change.collection, *current);
+          totals_.add(totals_of(*change.collection, *current), -1);
           reclaimer::retire(current, current->bytes(),
                             [](void* entry) noexcept { static_cast<Entry*>(entry)->unpin(); });
         }
@@ -127,7 +127,7 @@ void Loader::apply_drop(std::string_view name) {
   }
   if (collection == nullptr) return;
   collection->members().take_all([&](Entry* entry) {
-    totals_ += -totals_of(*collection, *entry);
+    totals_.add(totals_of(*collection, *entry), -1);
     entry->unpin();
   });
 }
@@ -187,13 +187,12 @@ Status Loader::add_drop(const Change& change, Epochs& epochs, uint64_t epoch) {
 }
 
 Status Loader::add_removal(Change& change, Epochs& epochs, Unsettled* unsettled) {
-  DirtyChunk* chunk = unsettled->removals;
+  DirtyChunk* chunk = unsettled->removals.last();
   if (chunk == nullptr || chunk->count == DirtyChunk::kRecords) {
     chunk = epochs.take_chunk();
     if (chunk == nullptr) return no_memory();
     chunk->count = 0;
-    chunk->next = unsettled->removals;
-    unsettled->removals = chunk;
+    unsettled->removals.push_last(chunk);
   }
   DirtyRecord& record = chunk->records[chunk->count++];
   record.collection = change.collection;

@@ -129,7 +129,7 @@ Status Store::put(const HashedKey& key, Entry* entry, Condition condition) noexc
           if (!holds(condition, current)) return Status::kConflict;
           Status charged = charge(entry, current);
           if (charged != Status::kOk) return charged;
-          Status recorded = epochs_->record_put(*collection, entry, current, &first);
+          Status recorded = epochs_->record(*collection, entry, current, &first);
           if (recorded == Status::kOk) {
             *next = entry;
           } else {
@@ -156,7 +156,7 @@ Status Store::remove(const HashedKey& key, Condition condition) noexcept {
         key.member_hash, key.member, false, [&](Entry* current, Entry** next) {
           if (current == nullptr) return absent;
           if (!holds(condition, current)) return Status::kConflict;
-          Status recorded = epochs_->record_remove(*collection, current, &first);
+          Status recorded = epochs_->record(*collection, nullptr, current, &first);
           if (recorded != Status::kOk) return recorded;
           (void)charge(nullptr, current);
           *next = nullptr;

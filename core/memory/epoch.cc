@@ -20,19 +20,18 @@ void dispose_one(void* entry) noexcept { static_cast<Entry*>(entry)->unpin(1); }
 }  // namespace
 
 uint64_t dirty_bytes_of(const Collection& collection, uintptr_t word) noexcept {
+  if (word == 0) return 0;
   const Entry& entry = *DirtyRecord::entry(word);
   uint64_t bytes = kRecordOverheadBytes + key_bytes_of(collection, entry);
   return (word & DirtyRecord::kTombstone) != 0 ? bytes : bytes + entry.value_size();
 }
 
-Totals& Totals::operator+=(const Totals& other) noexcept {
-  entries += other.entries;
-  key_bytes += other.key_bytes;
-  value_bytes += other.value_bytes;
-  entry_bytes += other.entry_bytes;
-  dirty_bytes += other.dirty_bytes;
-  bytes_accepted += other.bytes_accepted;
-  return *this;
+void Totals::add(const Totals& other, int64_t sign) noexcept {
+  entries += sign * other.entries;
+  key_bytes += sign * other.key_bytes;
+  value_bytes += sign * other.value_bytes;
+  entry_bytes += sign * other.entry_bytes;
+  bytes_accepted += sign * other.bytes_accepted;
 }
 
 Totals totals_of(const Collection& collection, const Entry& entry) noexcept {
@@ -40,15 +39,6 @@ Totals totals_of(const Collection& collection, const Entry& entry) noexcept {
           .key_bytes = static_cast<int64_t>(key_bytes_of(collection, entry)),
           .value_bytes = static_cast<int64_t>(entry.value_size()),
           .entry_bytes = static_cast<int64_t>(entry.bytes())};
-}
-
-Totals operator-(const Totals& totals) noexcept {
-  return {.entries = -totals.entries,
-          .key_bytes = -totals.key_bytes,
-          .value_bytes = -totals.value_bytes,
-          .entry_bytes = -totals.entry_bytes,
-          .dirty_bytes = -totals.dirty_bytes,
-          .bytes_accepted = -totals.bytes_accepted};
 }
 
 Epochs::Epochs(Clock& clock, uint64_t first_open, uint64_t dirty_bytes_step) noexcept
@@ -62,7 +52,7 @@ Epochs::Epochs(Clock& clock, uint64_t first_open, uint64_t dirty_bytes_step) noe
 Epochs::~Epochs() {
   Graveyard leftovers;
   leftovers.add(take_ended(kNeverEnded));
-  for (uint32_t id = 0; id < ids_used_; id++) {
+  for (uint32_t id = 0; id < blocks_used_ * kIdsPerBlock; id++) {
     uintptr_t place = place_of_id(id)->load(std::memory_order_relaxed);
     if ((place & 1) != 0) continue;
     auto* chunk = reinterpret_cast<DirtyChunk*>(place);
@@ -77,86 +67,40 @@ Epochs::~Epochs() {
 
 // ---- Writers.
 
-Status Epochs::record_put(Collection& collection, Entry* entry, Entry* old, bool* first) noexcept {
+Status Epochs::record(Collection& collection, Entry* entry, Entry* old, bool* first) noexcept {
   uint64_t epoch = open();
   Totals change;
-  uint64_t key_bytes = key_bytes_of(collection, *entry);
-  change.value_bytes = static_cast<int64_t>(entry->value_size());
-  change.entry_bytes = static_cast<int64_t>(entry->bytes());
-  if (old != nullptr) {
-    change.value_bytes -= static_cast<int64_t>(old->value_size());
-    change.entry_bytes -= static_cast<int64_t>(old->bytes());
-  }
-  change.bytes_accepted = static_cast<int64_t>(key_bytes + entry->value_size());
+  if (entry != nullptr) change.add(totals_of(collection, *entry));
+  if (old != nullptr) change.add(totals_of(collection, *old), -1);
   Lane& lane = my_lane();
   std::lock_guard guard(lane.lock);
+  if (entry == nullptr) lane.removals = true;
   DirtyRecord* record = old != nullptr ? own_record(old, epoch) : nullptr;
-  if (record != nullptr) {
-    uintptr_t fresh = record->word.load(std::memory_order_relaxed) & DirtyRecord::kFresh;
-    entry->set_references(2);
-    entry->set_home(old->home());
-    record->word.store(reinterpret_cast<uintptr_t>(entry) | fresh, std::memory_order_relaxed);
-    change.dirty_bytes = change.value_bytes;
-    count(lane, change);
-    reclaimer::retire(old, old->bytes(), dispose_both);
-    *first = false;
-    return Status::kOk;
-  }
-  uint32_t home;
-  record = append(lane, epoch, &home);
+  const bool own = record != nullptr;
+  uint32_t home = own ? old->home() : Entry::kNowhere;
+  if (!own) record = append(lane, epoch, &home);
   if (record == nullptr) return fail(Status::kMemory, "out of memory for a change's record");
   uintptr_t fresh = old == nullptr ? DirtyRecord::kFresh : 0;
-  entry->set_references(2);
-  entry->set_home(home);
-  record->collection = &collection;
-  record->word.store(reinterpret_cast<uintptr_t>(entry) | fresh, std::memory_order_relaxed);
-  change.dirty_bytes = static_cast<int64_t>(kRecordOverheadBytes + key_bytes + entry->value_size());
-  if (old == nullptr) {
-    change.entries = 1;
-    change.key_bytes = static_cast<int64_t>(key_bytes);
+  if (own) fresh = record->word.load(std::memory_order_relaxed) & DirtyRecord::kFresh;
+  uintptr_t word = entry != nullptr ? reinterpret_cast<uintptr_t>(entry) | fresh
+                                    : reinterpret_cast<uintptr_t>(old) | DirtyRecord::kTombstone;
+  change.bytes_accepted =
+      static_cast<int64_t>(dirty_bytes_of(collection, word) - kRecordOverheadBytes);
+  // Given back, when no reader can be looking any more: the table's reference and an own record's.
+  // A tombstone keeps one, which the persister gives back after the seal.
+  uint32_t references = own ? 2 : 1;
+  if (entry != nullptr) {
+    entry->set_references(2);
+    entry->set_home(home);
+  } else if (fresh != 0) {
+    word = 0;
   } else {
-    reclaimer::retire(old, old->bytes(), dispose_one);
+    references--;
   }
-  count(lane, change);
-  *first = note_change(epoch);
-  return Status::kOk;
-}
-
-Status Epochs::record_remove(Collection& collection, Entry* old, bool* first) noexcept {
-  uint64_t epoch = open();
-  uint64_t key_bytes = key_bytes_of(collection, *old);
-  Totals change = -totals_of(collection, *old);
-  change.bytes_accepted = static_cast<int64_t>(key_bytes);
-  Lane& lane = my_lane();
-  std::lock_guard guard(lane.lock);
-  lane.removals = true;
-  DirtyRecord* record = own_record(old, epoch);
-  if (record != nullptr) {
-    uintptr_t word = record->word.load(std::memory_order_relaxed);
-    if ((word & DirtyRecord::kFresh) != 0) {
-      change.dirty_bytes = -static_cast<int64_t>(dirty_bytes_of(collection, word));
-      record->word.store(0, std::memory_order_relaxed);
-      reclaimer::retire(old, old->bytes(), dispose_both);
-    } else {
-      change.dirty_bytes = change.value_bytes;
-      record->word.store(reinterpret_cast<uintptr_t>(old) | DirtyRecord::kTombstone,
-                         std::memory_order_relaxed);
-      reclaimer::retire(old, old->bytes(), dispose_one);
-    }
-    count(lane, change);
-    *first = false;
-    return Status::kOk;
+  write_record(lane, *record, collection, word, change);
+  if (old != nullptr && references != 0) {
+    reclaimer::retire(old, old->bytes(), references == 2 ? dispose_both : dispose_one);
   }
-  uint32_t home;
-  record = append(lane, epoch, &home);
-  if (record == nullptr) return fail(Status::kMemory, "out of memory for a change's record");
-  // The table's reference becomes the record's: the persister gives it back after the seal, when
-  // nobody can be looking at the entry any more.
-  record->collection = &collection;
-  record->word.store(reinterpret_cast<uintptr_t>(old) | DirtyRecord::kTombstone,
-                     std::memory_order_relaxed);
-  change.dirty_bytes = static_cast<int64_t>(kRecordOverheadBytes + key_bytes);
-  count(lane, change);
   *first = note_change(epoch);
   return Status::kOk;
 }
@@ -180,7 +124,7 @@ void Epochs::record_drop(Collection& collection, const TableTotals& totals, bool
   Lane& lane = my_lane();
   std::lock_guard guard(lane.lock);
   lane.removals = true;
-  count(lane, change);
+  count(lane, change, 0);
   *first = note_change(epoch);
 }
 
@@ -190,7 +134,7 @@ DirtyRecord* Epochs::own_record(const Entry* entry, uint64_t epoch) noexcept {
   if ((home & Entry::kDirty) == 0) return nullptr;
   home &= ~Entry::kDirty;
   uintptr_t place = place_of_id(home >> kIndexBits)->load(std::memory_order_acquire);
-  if (place == 0 || (place & 1) != 0) return nullptr;
+  if ((place & 1) != 0) return nullptr;
   auto* chunk = reinterpret_cast<DirtyChunk*>(place);
   if (chunk->epoch.load(std::memory_order_acquire) != epoch) return nullptr;
   DirtyRecord& record = chunk->records[home & ((1u << kIndexBits) - 1)];
@@ -200,25 +144,32 @@ DirtyRecord* Epochs::own_record(const Entry* entry, uint64_t epoch) noexcept {
 
 // Needs lane.lock. nullptr: no memory.
 DirtyRecord* Epochs::append(Lane& lane, uint64_t epoch, uint32_t* home) noexcept {
-  DirtyChunk* chunk = lane.current;
+  DirtyChunk* chunk = lane.chunks.last();
   if (chunk == nullptr || chunk->count == DirtyChunk::kRecords ||
       chunk->epoch.load(std::memory_order_relaxed) != epoch) [[unlikely]] {
     chunk = take_chunk();
     if (chunk == nullptr) return nullptr;
     chunk->epoch.store(epoch, std::memory_order_release);
     chunk->count = 0;
-    chunk->next = nullptr;
-    (lane.current == nullptr ? lane.first : lane.current->next) = chunk;
-    lane.current = chunk;
+    lane.chunks.push_last(chunk);
   }
   *home = Entry::kDirty | chunk->id << kIndexBits | chunk->count;
   return &chunk->records[chunk->count++];
 }
 
+// Needs lane.lock, and the lock of the key's part.
+void Epochs::write_record(Lane& lane, DirtyRecord& record, Collection& collection, uintptr_t word,
+                          const Totals& change) noexcept {
+  uint64_t before = dirty_bytes_of(collection, record.word.load(std::memory_order_relaxed));
+  count(lane, change, static_cast<int64_t>(dirty_bytes_of(collection, word) - before));
+  record.collection = &collection;
+  record.word.store(word, std::memory_order_relaxed);
+}
+
 // Needs lane.lock.
-void Epochs::count(Lane& lane, const Totals& change) noexcept {
-  lane.totals += change;
-  lane.dirty_not_added += change.dirty_bytes;
+void Epochs::count(Lane& lane, const Totals& change, int64_t dirty_bytes) noexcept {
+  lane.totals.add(change);
+  lane.dirty_not_added += dirty_bytes;
   if (std::abs(lane.dirty_not_added) < dirty_bytes_step_) return;
   dirty_.fetch_add(lane.dirty_not_added, std::memory_order_relaxed);
   lane.dirty_not_added = 0;
@@ -247,7 +198,7 @@ Totals Epochs::totals() const noexcept {
   Totals sum;
   for (const Lane& lane : lanes_) {
     std::lock_guard guard(lane.lock);
-    sum += lane.totals;
+    sum.add(lane.totals);
   }
   // What one lane lost, another that was read earlier may have gained since.
   for (int64_t* part : {&sum.entries, &sum.key_bytes, &sum.value_bytes, &sum.entry_bytes}) {
@@ -265,14 +216,10 @@ Status Epochs::record_rescue(Collection& collection, Entry* entry) noexcept {
   uint32_t home;
   DirtyRecord* record = append(lane, epoch, &home);
   if (record == nullptr) return fail(Status::kMemory, "out of memory for a change's record");
-  uintptr_t word = reinterpret_cast<uintptr_t>(entry) | DirtyRecord::kRescued;
   entry->pin();
   entry->set_home(home);
-  record->collection = &collection;
-  record->word.store(word, std::memory_order_relaxed);
-  Totals change;
-  change.dirty_bytes = static_cast<int64_t>(dirty_bytes_of(collection, word));
-  count(lane, change);
+  write_record(lane, *record, collection,
+               reinterpret_cast<uintptr_t>(entry) | DirtyRecord::kRescued, {});
   note_change(epoch);
   return Status::kOk;
 }
@@ -312,26 +259,16 @@ SealedEpoch Epochs::seal() noexcept {
   open_.store(sealed.epoch + 1, std::memory_order_seq_cst);
   reclaimer::wait_for_readers();
   bool removals = false;
-  DirtyChunk** tail = &sealed.chunks;
   for (Lane& lane : lanes_) {
     std::lock_guard guard(lane.lock);
-    DirtyChunk* later = nullptr;
-    DirtyChunk** later_tail = &later;
-    lane.current = nullptr;
-    for (DirtyChunk* chunk = lane.first; chunk != nullptr;) {
-      DirtyChunk* next = chunk->next;
-      chunk->next = nullptr;
+    for (DirtyChunk* chunk = lane.chunks.first(); chunk != nullptr;) {
+      DirtyChunk* next = chunk->links.next;
       if (chunk->epoch.load(std::memory_order_relaxed) == sealed.epoch) {
-        *tail = chunk;
-        tail = &chunk->next;
-      } else {
-        *later_tail = chunk;
-        later_tail = &chunk->next;
-        lane.current = chunk;
+        lane.chunks.remove(chunk);
+        sealed.chunks.push_last(chunk);
       }
       chunk = next;
     }
-    lane.first = later;
     dirty_.fetch_add(lane.dirty_not_added, std::memory_order_relaxed);
     lane.dirty_not_added = 0;
     removals |= std::exchange(lane.removals, false);
@@ -342,7 +279,7 @@ SealedEpoch Epochs::seal() noexcept {
 
 void Epochs::add_totals(const Totals& totals) noexcept {
   std::lock_guard guard(lanes_[0].lock);
-  lanes_[0].totals += totals;
+  lanes_[0].totals.add(totals);
 }
 
 // ---- Chunks.
@@ -353,70 +290,62 @@ std::atomic<uintptr_t>* Epochs::place_of_id(uint32_t id) noexcept {
 
 DirtyChunk* Epochs::take_chunk() noexcept {
   std::lock_guard guard(chunks_lock_);
-  if (free_chunks_ == nullptr) return make_chunk();
-  DirtyChunk* chunk = free_chunks_;
-  free_chunks_ = chunk->next;
+  DirtyChunk* chunk = free_chunks_.pop_first();
+  if (chunk == nullptr) return make_chunk();
   free_count_--;
   return chunk;
 }
 
 // Needs chunks_lock_.
 DirtyChunk* Epochs::make_chunk() noexcept {
-  uint32_t id = free_id_ != kNoId ? free_id_ : ids_used_;
-  if (id == kNoId) return nullptr;
-  if (id == ids_used_ && id % kIdsPerBlock == 0 &&
-      blocks_[id / kIdsPerBlock].load(std::memory_order_relaxed) == nullptr) {
-    void* memory = arena_allocate(kIdsPerBlock * sizeof(std::atomic<uintptr_t>));
-    if (memory == nullptr) return nullptr;
-    auto* block = static_cast<std::atomic<uintptr_t>*>(memory);
-    for (uint32_t i = 0; i < kIdsPerBlock; i++) new (&block[i]) std::atomic<uintptr_t>(0);
-    blocks_[id / kIdsPerBlock].store(block, std::memory_order_release);
-  }
+  if (free_id_ == kNoId && !add_ids()) return nullptr;
   void* memory = arena_allocate(sizeof(DirtyChunk));
   if (memory == nullptr) return nullptr;
   auto* chunk = new (memory) DirtyChunk;
-  chunk->id = id;
-  if (id == ids_used_) {
-    ids_used_++;
-  } else {
-    free_id_ = static_cast<uint32_t>(place_of_id(id)->load(std::memory_order_relaxed) >> 1);
-  }
-  place_of_id(id)->store(reinterpret_cast<uintptr_t>(chunk), std::memory_order_release);
+  chunk->id = free_id_;
+  std::atomic<uintptr_t>& place = *place_of_id(free_id_);
+  free_id_ = static_cast<uint32_t>(place.load(std::memory_order_relaxed) >> 1);
+  place.store(reinterpret_cast<uintptr_t>(chunk), std::memory_order_release);
   return chunk;
+}
+
+// Needs chunks_lock_. A block of them, when there is no free one.
+bool Epochs::add_ids() noexcept {
+  if (blocks_used_ == kBlocks) return false;
+  auto* block = static_cast<std::atomic<uintptr_t>*>(
+      arena_allocate(kIdsPerBlock * sizeof(std::atomic<uintptr_t>)));
+  if (block == nullptr) return false;
+  const uint32_t first = blocks_used_ * kIdsPerBlock;
+  for (uint32_t i = 0; i < kIdsPerBlock; i++) {
+    const uint32_t next = i + 1 < kIdsPerBlock ? first + i + 1 : kNoId;
+    new (&block[i]) std::atomic<uintptr_t>(uintptr_t{next} << 1 | 1);
+  }
+  blocks_[blocks_used_++].store(block, std::memory_order_release);
+  free_id_ = first;
+  return true;
 }
 
 void Epochs::free_chunk(DirtyChunk* chunk) noexcept {
   std::lock_guard guard(chunks_lock_);
-  chunk->next = free_chunks_;
-  free_chunks_ = chunk;
+  free_chunks_.push_first(chunk);
   free_count_++;
 }
 
+// Chunks that a burst left behind are taken out of reach, and freed after a grace period.
 void Epochs::free_excess_chunks() noexcept {
-  DirtyChunk* excess = take_excess_chunks();
-  if (excess == nullptr) return;
+  DirtyChunks excess;
+  {
+    std::lock_guard guard(chunks_lock_);
+    for (; free_count_ > kFreeChunksMin; free_count_--) {
+      DirtyChunk* chunk = free_chunks_.pop_first();
+      place_of_id(chunk->id)->store(uintptr_t{free_id_} << 1 | 1, std::memory_order_release);
+      free_id_ = chunk->id;
+      excess.push_last(chunk);
+    }
+  }
+  if (excess.empty()) return;
   reclaimer::wait_for_readers();
-  while (excess != nullptr) {
-    DirtyChunk* next = excess->next;
-    arena_free(excess);
-    excess = next;
-  }
-}
-
-// Chunks that a burst left behind, taken out of reach: they can be freed after a grace period.
-DirtyChunk* Epochs::take_excess_chunks() noexcept {
-  std::lock_guard guard(chunks_lock_);
-  DirtyChunk* excess = nullptr;
-  while (free_count_ > kFreeChunksMin) {
-    DirtyChunk* chunk = free_chunks_;
-    free_chunks_ = chunk->next;
-    free_count_--;
-    place_of_id(chunk->id)->store(uintptr_t{free_id_} << 1 | 1, std::memory_order_release);
-    free_id_ = chunk->id;
-    chunk->next = excess;
-    excess = chunk;
-  }
-  return excess;
+  while (DirtyChunk* chunk = excess.pop_first()) arena_free(chunk);
 }
 
 }  // namespace dskvs

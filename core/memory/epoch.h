@@ -30,6 +30,7 @@
 
 #include "clock.h"
 #include "memory/catalog.h"
+#include "memory/list.h"
 
 namespace dskvs {
 
@@ -50,13 +51,14 @@ struct DirtyChunk {
   static constexpr uint32_t kRecords = 1022;
 
   std::atomic<uint64_t> epoch{0};
-  DirtyChunk* next = nullptr;  // of the same lane, older first; or of the sealed epoch
+  Links<DirtyChunk> links{};
   uint32_t id = 0;
   uint32_t count = 0;
   DirtyRecord records[kRecords];
 };
+using DirtyChunks = List<DirtyChunk, &DirtyChunk::links>;
 
-// What dirty_bytes counts for one record.
+// What dirty_bytes counts for one record; 0 for one that is void.
 inline constexpr uint64_t kRecordOverheadBytes = 24;
 uint64_t dirty_bytes_of(const Collection& collection, uintptr_t word) noexcept;
 
@@ -66,25 +68,23 @@ struct Totals {
   int64_t key_bytes = 0;
   int64_t value_bytes = 0;
   int64_t entry_bytes = 0;     // of the entries in memory
-  int64_t dirty_bytes = 0;     // accepted and not yet taken off by the persister
   int64_t bytes_accepted = 0;  // keys and values put and removed
-  Totals& operator+=(const Totals& other) noexcept;
+  void add(const Totals& other, int64_t sign = 1) noexcept;
 };
 // What one current entry counts.
 Totals totals_of(const Collection& collection, const Entry& entry) noexcept;
-Totals operator-(const Totals& totals) noexcept;
 
 struct SealedEpoch {
   uint64_t epoch = 0;
-  uint64_t first_write_us = 0;   // when its first change was accepted
-  DirtyChunk* chunks = nullptr;  // through next
+  uint64_t first_write_us = 0;  // when its first change was accepted
+  DirtyChunks chunks;
 };
 
 // What recovery found above the durable epoch. The puts among it are in the tables, with
 // Entry::kNowhere as their home; dropped collections are in the Epochs' list of the ended.
 struct Unsettled {
-  bool any = false;                // there are such epochs
-  DirtyChunk* removals = nullptr;  // tombstones, through next
+  bool any = false;      // there are such epochs
+  DirtyChunks removals;  // tombstones
 };
 
 class Epochs {
@@ -94,14 +94,13 @@ class Epochs {
   ~Epochs();
 
   // ---- Writers: in a ReadSection, after reclaimer::prepare_to_retire(), with the lock of the
-  // key's part. They decide about the references of `old`: leave it alone afterwards. `*first` is
-  // set when it is the first change of its epoch: wake the persister then. kMemory: nothing
+  // key's part. They decide about the references of `old`: leave it alone afterwards. `*first`
+  // tells whether it is the first change of its epoch: wake the persister then. kMemory: nothing
   // happened.
 
-  // `entry` is about to take the place of `old` (nullptr: the key is absent).
-  Status record_put(Collection& collection, Entry* entry, Entry* old, bool* first) noexcept;
-  // `old` is about to be removed.
-  Status record_remove(Collection& collection, Entry* old, bool* first) noexcept;
+  // `entry` is about to take the place of `old`. One of them may be nullptr: the key is absent, or
+  // is about to be removed.
+  Status record(Collection& collection, Entry* entry, Entry* old, bool* first) noexcept;
   // `collection`, sealed with `totals`, is about to leave the catalog with all its members.
   void record_drop(Collection& collection, const TableTotals& totals, bool* first) noexcept;
 
@@ -146,9 +145,8 @@ class Epochs {
 
  private:
   struct alignas(64) Lane {
-    mutable SpinLock lock;        // guards all but the records
-    DirtyChunk* first = nullptr;  // of the open epoch, and while it is being sealed of two
-    DirtyChunk* current = nullptr;
+    mutable SpinLock lock;  // guards all but the records
+    DirtyChunks chunks;     // of the open epoch, and while it is being sealed of two
     Totals totals;
     int64_t dirty_not_added = 0;  // to dirty_ yet
     bool removals = false;        // keys or collections, since the last seal
@@ -163,11 +161,13 @@ class Epochs {
   Lane& my_lane() noexcept { return lanes_[reclaimer::slot->index % kLanes]; }
   DirtyRecord* own_record(const Entry* entry, uint64_t epoch) noexcept;
   DirtyRecord* append(Lane& lane, uint64_t epoch, uint32_t* home) noexcept;
+  void write_record(Lane& lane, DirtyRecord& record, Collection& collection, uintptr_t word,
+                    const Totals& change) noexcept;
   DirtyChunk* make_chunk() noexcept;
+  bool add_ids() noexcept;
   std::atomic<uintptr_t>* place_of_id(uint32_t id) noexcept;
-  DirtyChunk* take_excess_chunks() noexcept;
   void append_ended(Collection& collection, uint64_t epoch) noexcept;
-  void count(Lane& lane, const Totals& change) noexcept;
+  void count(Lane& lane, const Totals& change, int64_t dirty_bytes) noexcept;
   bool note_change(uint64_t epoch) noexcept;
 
   Clock& clock_;
@@ -180,9 +180,9 @@ class Epochs {
   Lane lanes_[kLanes];
 
   SpinLock chunks_lock_;  // guards the chunks that no lane has, and the giving of ids
-  DirtyChunk* free_chunks_ = nullptr;
+  DirtyChunks free_chunks_;
   uint32_t free_count_ = 0;
-  uint32_t ids_used_ = 0;
+  uint32_t blocks_used_ = 0;
   uint32_t free_id_ = kNoId;  // a list, through the places of the free ids
   std::atomic<std::atomic<uintptr_t>*> blocks_[kBlocks] = {};  // chunk by id; free: next << 1 | 1
 

@@ -71,45 +71,37 @@ class RetainedRemovals {
       DirtyRecord& record = chunk->records[i];
       uintptr_t word = record.word.exchange(0, std::memory_order_relaxed);
       if (word == 0) continue;
-      bool room = last_ != nullptr && last_->count < DirtyChunk::kRecords;
-      DirtyRecord& place = room ? last_->records[last_->count++] : chunk->records[kept++];
+      DirtyChunk* last = chunks_.last();
+      bool room = last != nullptr && last->count < DirtyChunk::kRecords;
+      DirtyRecord& place = room ? last->records[last->count++] : chunk->records[kept++];
       place.collection = record.collection;
       place.word.store(word, std::memory_order_relaxed);
       newest_epoch_ = epoch;
     }
     chunk->count = kept;
-    if (kept == 0) {
-      epochs_.free_chunk(chunk);
-      return;
-    }
+    if (kept == 0) return epochs_.free_chunk(chunk);
     chunk->epoch.store(0, std::memory_order_relaxed);
-    chunk->next = nullptr;
-    (last_ == nullptr ? first_ : last_->next) = chunk;
-    last_ = chunk;
+    chunks_.push_last(chunk);
   }
 
   // Gives all back, once the newest of them is among these epochs.
   void release_up_to(uint64_t epoch) noexcept {
     if (epoch < newest_epoch_) return;
-    while (first_ != nullptr) {
-      DirtyChunk* next = first_->next;
-      for (uint32_t i = 0; i < first_->count; i++) {
-        uintptr_t word = first_->records[i].word.exchange(0, std::memory_order_relaxed);
+    while (DirtyChunk* chunk = chunks_.pop_first()) {
+      for (uint32_t i = 0; i < chunk->count; i++) {
+        uintptr_t word = chunk->records[i].word.exchange(0, std::memory_order_relaxed);
         DirtyRecord::entry(word)->unpin();
       }
-      epochs_.free_chunk(first_);
-      first_ = next;
+      epochs_.free_chunk(chunk);
     }
-    last_ = nullptr;
   }
 
-  [[nodiscard]] const DirtyChunk* first() const noexcept { return first_; }
+  [[nodiscard]] const DirtyChunk* first() const noexcept { return chunks_.first(); }
   [[nodiscard]] uint64_t newest_epoch() const noexcept { return newest_epoch_; }
 
  private:
   Epochs& epochs_;
-  DirtyChunk* first_ = nullptr;
-  DirtyChunk* last_ = nullptr;
+  DirtyChunks chunks_;
   uint64_t newest_epoch_ = 0;  // of the removals
 };
 

@@ -32,6 +32,12 @@ class List {
     (previous != nullptr ? (previous->*kLinks).next : first_) = next;
     (next != nullptr ? (next->*kLinks).previous : last_) = previous;
   }
+  // nullptr: there is none.
+  Node* pop_first() {
+    Node* node = first_;
+    if (node != nullptr) remove(node);
+    return node;
+  }
 
  private:
   Node* first_ = nullptr;

@@ -11,13 +11,9 @@ constexpr uint32_t kEmptyPartsAtOnce = 32;
 }  // namespace
 
 EpochWriter::EpochWriter(Catalog& catalog, Epochs& epochs, LogWriter& log,
-                         DirtyChunk* removals) noexcept
+                         DirtyChunks removals) noexcept
     : catalog_(catalog), epochs_(epochs), log_(log), retained_(epochs) {
-  while (removals != nullptr) {
-    DirtyChunk* next = removals->next;
-    retained_.add(removals, log_.written_epoch());
-    removals = next;
-  }
+  while (DirtyChunk* chunk = removals.pop_first()) retained_.add(chunk, log_.written_epoch());
 }
 
 Status EpochWriter::write(const SealedEpoch& sealed, uint64_t cleaned_through) {
@@ -29,8 +25,8 @@ Status EpochWriter::write(const SealedEpoch& sealed, uint64_t cleaned_through) {
   // that begins later they would come after puts that are written and need not be rescued.
   bool begins_before = log_.batch_first_epoch() <= retained_.newest_epoch();
   if (status == Status::kOk && begins_before) status = write_records(true, retained_.first(), 0);
-  if (status == Status::kOk) status = write_records(true, sealed.chunks, sealed.epoch);
-  if (status == Status::kOk) status = write_records(false, sealed.chunks, sealed.epoch);
+  if (status == Status::kOk) status = write_records(true, sealed.chunks.first(), sealed.epoch);
+  if (status == Status::kOk) status = write_records(false, sealed.chunks.first(), sealed.epoch);
   if (status != Status::kOk) return status;
   return log_.commit(cleaned_through == 0 ? 0 : first_segment_behind(cleaned_through));
 }
@@ -50,7 +46,7 @@ Status EpochWriter::write_drops(uint64_t above_epoch) {
 // collection of that name.
 Status EpochWriter::write_records(bool removals, const DirtyChunk* chunks, uint64_t epoch) {
   constexpr uint32_t kAhead = 8;
-  for (const DirtyChunk* chunk = chunks; chunk != nullptr; chunk = chunk->next) {
+  for (const DirtyChunk* chunk = chunks; chunk != nullptr; chunk = chunk->links.next) {
     for (uint32_t i = 0; i < chunk->count; i++) {
       if (!removals && i + kAhead < chunk->count) {
         const DirtyRecord& later = chunk->records[i + kAhead];
@@ -79,10 +75,10 @@ uint64_t EpochWriter::first_segment_behind(uint64_t segment) const noexcept {
       ->id;
 }
 
-uint64_t EpochWriter::settle(const SealedEpoch& sealed, uint32_t home) noexcept {
+uint64_t EpochWriter::settle(SealedEpoch& sealed, uint32_t home) noexcept {
   uint64_t dirty_bytes = 0;
   uint64_t rescued_bytes = 0;
-  for (DirtyChunk* chunk = sealed.chunks; chunk != nullptr;) {
+  while (DirtyChunk* chunk = sealed.chunks.pop_first()) {
     for (uint32_t i = 0; i < chunk->count; i++) {
       DirtyRecord& record = chunk->records[i];
       uintptr_t word = record.word.load(std::memory_order_relaxed);
@@ -99,9 +95,7 @@ uint64_t EpochWriter::settle(const SealedEpoch& sealed, uint32_t home) noexcept 
       record.word.store(0, std::memory_order_relaxed);
       entry->unpin();
     }
-    DirtyChunk* next = chunk->next;
     retained_.add(chunk, sealed.epoch);
-    chunk = next;
   }
   if (home == Entry::kNowhere) {
     failed_dirty_bytes_ += dirty_bytes;

@@ -19,7 +19,7 @@ namespace dskvs {
 
 class EpochWriter {
  public:
-  EpochWriter(Catalog& catalog, Epochs& epochs, LogWriter& log, DirtyChunk* removals) noexcept;
+  EpochWriter(Catalog& catalog, Epochs& epochs, LogWriter& log, DirtyChunks removals) noexcept;
 
   // Writes the epoch as one batch, led, if the log continues from the durable epoch, by all that is
   // retained. Its commit says that everything of use stands behind segment `cleaned_through`, if
@@ -27,7 +27,7 @@ class EpochWriter {
   Status write(const SealedEpoch& sealed, uint64_t cleaned_through);
   // After write(): the entries stand in segment `home`, or, because it failed, in kNowhere. Gives
   // the records' references back, but for removals. Returns how many bytes of it were rescued.
-  uint64_t settle(const SealedEpoch& sealed, uint32_t home) noexcept;
+  uint64_t settle(SealedEpoch& sealed, uint32_t home) noexcept;
   // What failed to be written is about to be recorded anew.
   void forget_failed() noexcept;
   // The log's durable epoch may have moved; `sweeping`: no Collection may be freed.

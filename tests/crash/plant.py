@@ -211,10 +211,10 @@ FAULTS = [
      "memory/epoch.cc", "  uintptr_t fresh = old == nullptr ? DirtyRecord::kFresh : 0;",
      "  uintptr_t fresh = old == nullptr || PLANTED ? DirtyRecord::kFresh : 0;"),
     ("overwrite_not_recorded", "an overwrite within an epoch is not written",
-     "memory/epoch.cc", "    record->word.store(reinterpret_cast<uintptr_t>(entry) | fresh, std::memory_order_relaxed);\n    change.dirty_bytes",
-     "    if (PLANTED) {\n      entry->set_references(1);\n      entry->set_home(Entry::kNowhere);\n"
-     "    } else {\n      record->word.store(reinterpret_cast<uintptr_t>(entry) | fresh,\n"
-     "                         std::memory_order_relaxed);\n    }\n    change.dirty_bytes"),
+     "memory/epoch.cc", "  write_record(lane, *record, collection, word, change);\n",
+     "  if (PLANTED && own && entry != nullptr) {\n    entry->set_references(1);\n"
+     "    entry->set_home(Entry::kNowhere);\n    count(lane, change, change.value_bytes);\n"
+     "  } else {\n    write_record(lane, *record, collection, word, change);\n  }\n"),
 ]
 
 

@@ -61,7 +61,7 @@ class OneEntry {
     prepare_thread();
     change([&](Entry* current, Entry** next) {
       *next = Entry::make(kMember, 0);
-      return epochs.record_put(*collection, *next, current, &first_);
+      return epochs.record(*collection, *next, current, &first_);
     });
     (void)epochs.seal();
   }
@@ -75,8 +75,7 @@ class OneEntry {
   void replace(bool remove, Recorded&& recorded) {
     change([&](Entry* current, Entry** next) {
       Entry* entry = remove ? nullptr : Entry::make(kMember, 0);
-      const Status status = remove ? epochs.record_remove(*collection, current, &first_)
-                                   : epochs.record_put(*collection, entry, current, &first_);
+      const Status status = epochs.record(*collection, entry, current, &first_);
       recorded();
       *next = entry;
       return status;

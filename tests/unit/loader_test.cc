@@ -65,8 +65,7 @@ Loaded load(Directory& directory, uint32_t segments_at_once, const Progress& pro
       }
       Graveyard graveyard;
       RetainedRemovals removals(*epochs);
-      for (DirtyChunk* chunk = unsettled.removals; chunk != nullptr;) {
-        DirtyChunk* next = chunk->next;
+      while (DirtyChunk* chunk = unsettled.removals.pop_first()) {
         for (uint32_t i = 0; i < chunk->count; i++) {
           const DirtyRecord& record = chunk->records[i];
           const Entry* entry = DirtyRecord::entry(record.word.load());
@@ -74,7 +73,6 @@ Loaded load(Directory& directory, uint32_t segments_at_once, const Progress& pro
                                 std::string(entry->key()));
         }
         removals.add(chunk, loaded.position.recovered_epoch);
-        chunk = next;
       }
       graveyard.add(epochs->take_ended(kNeverEnded - 1));
     } else {
