@@ -20,18 +20,9 @@ void dispose_one(void* entry) noexcept { static_cast<Entry*>(entry)->unpin(1); }
 }  // namespace
 
 uint64_t dirty_bytes_of(const Collection& collection, uintptr_t word) noexcept {
-  if (word == 0) return 0;
   const Entry& entry = *DirtyRecord::entry(word);
   uint64_t bytes = kRecordOverheadBytes + key_bytes_of(collection, entry);
   return (word & DirtyRecord::kTombstone) != 0 ? bytes : bytes + entry.value_size();
-}
-
-void Totals::add(const Totals& other, int64_t sign) noexcept {
-  entries += sign * other.entries;
-  key_bytes += sign * other.key_bytes;
-  value_bytes += sign * other.value_bytes;
-  entry_bytes += sign * other.entry_bytes;
-  bytes_accepted += sign * other.bytes_accepted;
 }
 
 Totals totals_of(const Collection& collection, const Entry& entry) noexcept {
@@ -69,9 +60,17 @@ Epochs::~Epochs() {
 
 Status Epochs::record(Collection& collection, Entry* entry, Entry* old, bool* first) noexcept {
   uint64_t epoch = open();
-  Totals change;
-  if (entry != nullptr) change.add(totals_of(collection, *entry));
-  if (old != nullptr) change.add(totals_of(collection, *old), -1);
+  const Entry& either = entry != nullptr ? *entry : *old;
+  const auto key_bytes = static_cast<int64_t>(key_bytes_of(collection, either));
+  const auto put_bytes = static_cast<int64_t>(entry != nullptr ? entry->value_size() : 0);
+  const auto gone_bytes = static_cast<int64_t>(old != nullptr ? old->value_size() : 0);
+  const auto member_bytes = static_cast<int64_t>(sizeof(Entry) + either.member_size());
+  const int64_t entries = (old == nullptr ? 1 : 0) - (entry == nullptr ? 1 : 0);
+  const Totals change{.entries = entries,
+                      .key_bytes = entries * key_bytes,
+                      .value_bytes = put_bytes - gone_bytes,
+                      .entry_bytes = put_bytes - gone_bytes + entries * member_bytes,
+                      .bytes_accepted = key_bytes + put_bytes};
   Lane& lane = my_lane();
   std::lock_guard guard(lane.lock);
   if (entry == nullptr) lane.removals = true;
@@ -84,8 +83,7 @@ Status Epochs::record(Collection& collection, Entry* entry, Entry* old, bool* fi
   if (own) fresh = record->word.load(std::memory_order_relaxed) & DirtyRecord::kFresh;
   uintptr_t word = entry != nullptr ? reinterpret_cast<uintptr_t>(entry) | fresh
                                     : reinterpret_cast<uintptr_t>(old) | DirtyRecord::kTombstone;
-  change.bytes_accepted =
-      static_cast<int64_t>(dirty_bytes_of(collection, word) - kRecordOverheadBytes);
+  int64_t dirty_bytes = kRecordOverheadBytes + change.bytes_accepted;
   // Given back, when no reader can be looking any more: the table's reference and an own record's.
   // A tombstone keeps one, which the persister gives back after the seal.
   uint32_t references = own ? 2 : 1;
@@ -94,10 +92,14 @@ Status Epochs::record(Collection& collection, Entry* entry, Entry* old, bool* fi
     entry->set_home(home);
   } else if (fresh != 0) {
     word = 0;
+    dirty_bytes = 0;
   } else {
     references--;
   }
-  write_record(lane, *record, collection, word, change);
+  record->collection = &collection;
+  record->word.store(word, std::memory_order_relaxed);
+  if (own) dirty_bytes -= kRecordOverheadBytes + key_bytes + gone_bytes;
+  count(lane, change, dirty_bytes);
   if (old != nullptr && references != 0) {
     reclaimer::retire(old, old->bytes(), references == 2 ? dispose_both : dispose_one);
   }
@@ -157,15 +159,6 @@ DirtyRecord* Epochs::append(Lane& lane, uint64_t epoch, uint32_t* home) noexcept
   return &chunk->records[chunk->count++];
 }
 
-// Needs lane.lock, and the lock of the key's part.
-void Epochs::write_record(Lane& lane, DirtyRecord& record, Collection& collection, uintptr_t word,
-                          const Totals& change) noexcept {
-  uint64_t before = dirty_bytes_of(collection, record.word.load(std::memory_order_relaxed));
-  count(lane, change, static_cast<int64_t>(dirty_bytes_of(collection, word) - before));
-  record.collection = &collection;
-  record.word.store(word, std::memory_order_relaxed);
-}
-
 // Needs lane.lock.
 void Epochs::count(Lane& lane, const Totals& change, int64_t dirty_bytes) noexcept {
   lane.totals.add(change);
@@ -218,8 +211,10 @@ Status Epochs::record_rescue(Collection& collection, Entry* entry) noexcept {
   if (record == nullptr) return fail(Status::kMemory, "out of memory for a change's record");
   entry->pin();
   entry->set_home(home);
-  write_record(lane, *record, collection,
-               reinterpret_cast<uintptr_t>(entry) | DirtyRecord::kRescued, {});
+  record->collection = &collection;
+  uintptr_t word = reinterpret_cast<uintptr_t>(entry) | DirtyRecord::kRescued;
+  record->word.store(word, std::memory_order_relaxed);
+  count(lane, {}, static_cast<int64_t>(dirty_bytes_of(collection, word)));
   note_change(epoch);
   return Status::kOk;
 }

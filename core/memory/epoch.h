@@ -58,8 +58,8 @@ struct DirtyChunk {
 };
 using DirtyChunks = List<DirtyChunk, &DirtyChunk::links>;
 
-// What dirty_bytes counts for one record; 0 for one that is void.
-inline constexpr uint64_t kRecordOverheadBytes = 24;
+// What dirty_bytes counts for one record.
+inline constexpr int64_t kRecordOverheadBytes = 24;
 uint64_t dirty_bytes_of(const Collection& collection, uintptr_t word) noexcept;
 
 // Sums over the life of a store; differences may pass through negative values in one lane.
@@ -69,7 +69,13 @@ struct Totals {
   int64_t value_bytes = 0;
   int64_t entry_bytes = 0;     // of the entries in memory
   int64_t bytes_accepted = 0;  // keys and values put and removed
-  void add(const Totals& other, int64_t sign = 1) noexcept;
+  void add(const Totals& other, int64_t sign = 1) noexcept {
+    entries += sign * other.entries;
+    key_bytes += sign * other.key_bytes;
+    value_bytes += sign * other.value_bytes;
+    entry_bytes += sign * other.entry_bytes;
+    bytes_accepted += sign * other.bytes_accepted;
+  }
 };
 // What one current entry counts.
 Totals totals_of(const Collection& collection, const Entry& entry) noexcept;
@@ -161,8 +167,6 @@ class Epochs {
   Lane& my_lane() noexcept { return lanes_[reclaimer::slot->index % kLanes]; }
   DirtyRecord* own_record(const Entry* entry, uint64_t epoch) noexcept;
   DirtyRecord* append(Lane& lane, uint64_t epoch, uint32_t* home) noexcept;
-  void write_record(Lane& lane, DirtyRecord& record, Collection& collection, uintptr_t word,
-                    const Totals& change) noexcept;
   DirtyChunk* make_chunk() noexcept;
   bool add_ids() noexcept;
   std::atomic<uintptr_t>* place_of_id(uint32_t id) noexcept;

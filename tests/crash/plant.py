@@ -211,10 +211,10 @@ FAULTS = [
      "memory/epoch.cc", "  uintptr_t fresh = old == nullptr ? DirtyRecord::kFresh : 0;",
      "  uintptr_t fresh = old == nullptr || PLANTED ? DirtyRecord::kFresh : 0;"),
     ("overwrite_not_recorded", "an overwrite within an epoch is not written",
-     "memory/epoch.cc", "  write_record(lane, *record, collection, word, change);\n",
+     "memory/epoch.cc", "  record->word.store(word, std::memory_order_relaxed);\n  if (own)",
      "  if (PLANTED && own && entry != nullptr) {\n    entry->set_references(1);\n"
-     "    entry->set_home(Entry::kNowhere);\n    count(lane, change, change.value_bytes);\n"
-     "  } else {\n    write_record(lane, *record, collection, word, change);\n  }\n"),
+     "    entry->set_home(Entry::kNowhere);\n  } else {\n"
+     "    record->word.store(word, std::memory_order_relaxed);\n  }\n  if (own)"),
 ]
 
 
