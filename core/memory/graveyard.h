@@ -30,9 +30,7 @@ class Graveyard {
 
   void empty_one_part() noexcept {
     emptying_->members().take_part(&cursor_, [](Entry* entry) { entry->unpin(); });
-    if (cursor_ != 0) return;
-    emptying_->members().clear();
-    emptying_ = emptying_->next_ended;
+    if (cursor_ == 0) emptying_ = emptying_->next_ended;
   }
 
   // Frees those that ended in epochs up to this one and are empty.

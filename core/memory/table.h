@@ -41,8 +41,8 @@
 #include "status.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
-#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <mutex>
@@ -70,22 +70,34 @@ class Table {
  public:
   static constexpr uint32_t kPartNodesMax = 256;
 
+  // Before its end all has to be taken out.
   explicit Table(TableFigures& figures) noexcept : figures_(figures) {}
   Table(const Table&) = delete;
   Table& operator=(const Table&) = delete;
-
-  // No thread may be in the table any more. Nodes are not freed: take them out first.
-  ~Table() { clear(); }
 
   TableFigures& figures() noexcept { return figures_; }
   [[nodiscard]] uint64_t count() const noexcept { return count_.load(std::memory_order_acquire); }
 
   // nullptr: not there. In a ReadSection, during which the node stays readable.
-  [[nodiscard]] Node* find(uint64_t hash, std::string_view key) const noexcept;
+  [[nodiscard]] Node* find(uint64_t hash, std::string_view key) const noexcept {
+    Link link = link_of(hash);
+    Part* part = link.part();
+    if (part == nullptr) return nullptr;
+    Word tag = tag_of(hash, link.depth());
+    uint32_t last_slot = link.last_slot();
+    for (uint32_t i = home_of(hash, last_slot);; i = i == last_slot ? 0 : i + 1) {
+      Word word = part->slot(i).load(std::memory_order_seq_cst);
+      if (((word ^ tag) & kTagMask) == 0 && holds_node(word)) {
+        Node* node = node_of(word);
+        if (node->key() == key) return node;
+      }
+      if (word == kEmpty) return nullptr;
+    }
+  }
 
   // Fetches into the cache what update() will look at first. In a ReadSection.
   void prefetch(uint64_t hash) const noexcept {
-    PartLink link = link_of(hash);
+    Link link = link_of(hash);
     if (link.part() == nullptr) return;
     __builtin_prefetch(link.part(), 1);
     __builtin_prefetch(&link.part()->slot(home_of(hash, link.last_slot())), 1);
@@ -97,39 +109,137 @@ class Table {
   // nothing changes. With `may_insert` false, `change` must not insert. In a ReadSection.
   // Returns what `change` does; kMemory; kClosed: the table is sealed, `change` was not called.
   template <typename Change>
-  Status update(uint64_t hash, std::string_view key, bool may_insert, Change&& change) noexcept;
+  Status update(uint64_t hash, std::string_view key, bool may_insert, Change&& change) noexcept {
+    for (;;) {
+      Part* part = part_of(hash);
+      if (part == nullptr && !may_insert) {
+        Node* next = nullptr;
+        return change(nullptr, &next);
+      }
+      if (part != nullptr) {
+        std::lock_guard guard(part->lock);
+        if (part->dead) continue;
+        if (sealed_.load(std::memory_order_relaxed)) return Status::kClosed;
+        const auto [at, current] = locate(*part, hash, key);
+        if (current != nullptr || !may_insert || !part->full()) {
+          Node* next = current;
+          Status status = change(current, &next);
+          if (status != Status::kOk || next == current) return status;
+          if (current != nullptr) {
+            part->key_bytes -= current->key().size();
+            part->value_bytes -= current->value_size();
+          }
+          if (next == nullptr) {
+            erase_slot(*part, at);
+            if (count_.fetch_sub(1, std::memory_order_release) == 1) figures_.occupied.fetch_sub(1);
+            return status;
+          }
+          part->key_bytes += next->key().size();
+          part->value_bytes += next->value_size();
+          if (current == nullptr) {
+            part->count++;
+            if (part->word(at) == kErased) part->erased--;
+            if (count_.fetch_add(1, std::memory_order_release) == 0) figures_.occupied.fetch_add(1);
+          }
+          Word word = reinterpret_cast<Word>(next) | tag_of(hash, part->depth);
+          part->slot(at).store(word, std::memory_order_seq_cst);
+          if (has_ahead(part->slots(), part->depth)) learn_ahead(*part, at, hash);
+          return status;
+        }
+      }
+      Status status = grow(hash, part);
+      if (status != Status::kOk) return status;
+    }
+  }
 
   // Ends the table, and says what it holds; with `only_if_empty`, only when that is nothing. False:
   // it was sealed before, or it is not empty. In a ReadSection.
-  bool seal(bool only_if_empty, TableTotals* totals) noexcept;
+  bool seal(bool only_if_empty, TableTotals* totals) noexcept {
+    std::lock_guard guard(grow_lock_);
+    if (sealed_.load(std::memory_order_relaxed)) return false;
+    sealed_.store(true, std::memory_order_relaxed);
+    // Whoever held a part's lock before us is done after us; whoever takes it next sees the seal.
+    *totals = {};
+    each_part([&](Part& part) {
+      std::lock_guard part_guard(part.lock);
+      totals->count += part.count;
+      totals->key_bytes += part.key_bytes;
+      totals->value_bytes += part.value_bytes;
+    });
+    if (totals->count == 0) return true;
+    if (only_if_empty) {
+      sealed_.store(false, std::memory_order_relaxed);
+    } else {
+      figures_.occupied.fetch_sub(1);
+    }
+    return !only_if_empty;
+  }
 
   // Copies the nodes of one instant to `nodes`, which has room for `capacity`, while all writers
   // wait. Returns how many there are; when they are more than `capacity`, nothing was copied. In a
   // ReadSection, during which the nodes stay readable.
-  uint64_t snapshot(Node** nodes, uint64_t capacity) noexcept;
+  uint64_t snapshot(Node** nodes, uint64_t capacity) noexcept {
+    std::lock_guard guard(grow_lock_);
+    uint64_t count = 0;
+    each_part([&](Part& part) {
+      part.lock.lock();
+      count += part.count;
+    });
+    bool fits = count <= capacity;
+    each_part([&](Part& part) {
+      for (uint32_t i = 0; fits && i < part.slots(); i++) {
+        if (Word word = part.word(i); holds_node(word)) *nodes++ = node_of(word);
+      }
+    });
+    each_part([&](Part& part) { part.lock.unlock(); });
+    return count;
+  }
 
   // Calls `visit(Node*)`, which returns a Status, for each node in the part that `cursor` falls in,
   // under its lock, and moves the cursor behind it; 0 is the beginning and, again, the end. A visit
   // of all parts meets every node that is there all the while. In a ReadSection.
   // Returns the first status but kOk of `visit`; the cursor stays.
   template <typename Visit>
-  Status visit_part(uint64_t* cursor, Visit&& visit) noexcept;
+  Status visit_part(uint64_t* cursor, Visit&& visit) noexcept {
+    while (Part* part = part_of(*cursor)) {
+      for (uint32_t i = 0; i < part->slots(); i++) __builtin_prefetch(node_of(part->word(i)));
+      std::lock_guard guard(part->lock);
+      if (part->dead) continue;
+      if (sealed_.load(std::memory_order_relaxed)) break;
+      for (uint32_t i = 0; i < part->slots(); i++) {
+        Word word = part->word(i);
+        if (!holds_node(word)) continue;
+        Status status = visit(node_of(word));
+        if (status != Status::kOk) return status;
+      }
+      *cursor = behind(*cursor, part->depth);
+      return Status::kOk;
+    }
+    *cursor = 0;
+    return Status::kOk;
+  }
 
-  // Calls `take(Node*)` for each node in the part that `cursor` falls in. Only in a table that
-  // nobody else is in any more.
+  // Calls `take(Node*)` for each node in the part that `cursor` falls in, and moves the cursor as
+  // visit_part() does; at the end all parts are freed, not the nodes. Only in a table that nobody
+  // else is in any more.
   template <typename Take>
-  void take_part(uint64_t* cursor, Take&& take) noexcept;
-  // take_part() for all parts, then clear(). Likewise.
+  void take_part(uint64_t* cursor, Take&& take) noexcept {
+    Part* part = part_of(*cursor);
+    *cursor = part == nullptr ? 0 : behind(*cursor, part->depth);
+    for (uint32_t i = 0; part != nullptr && i < part->slots(); i++) {
+      if (i + 16 < part->slots()) __builtin_prefetch(node_of(part->word(i + 16)));
+      if (Word word = part->word(i); holds_node(word)) take(node_of(word));
+    }
+    if (*cursor == 0) clear();
+  }
+  // Likewise, of all parts.
   template <typename Take>
   void take_all(Take&& take) noexcept {
     uint64_t cursor = 0;
     do {
       take_part(&cursor, take);
     } while (cursor != 0);
-    clear();
   }
-  // Frees parts and directory, not the nodes. Likewise.
-  void clear() noexcept;
 
  private:
   using Word = uint64_t;
@@ -173,6 +283,8 @@ class Table {
     std::atomic<Word>& slot(uint32_t i) noexcept {
       return reinterpret_cast<std::atomic<Word>*>(this + 1)[i];
     }
+    // For writers.
+    Word word(uint32_t i) noexcept { return slot(i).load(std::memory_order_relaxed); }
     uint32_t slots() const noexcept { return uint32_t{last_slot} + 1; }
     bool full() const noexcept { return (count + erased + 1u) * 8 > slots() * 7; }
     uint32_t after(uint32_t i) const noexcept { return i == last_slot ? 0 : i + 1; }
@@ -182,18 +294,25 @@ class Table {
     static size_t bytes(uint32_t slots, uint32_t depth) noexcept {
       return sizeof(Part) + slots * sizeof(Word) + (has_ahead(slots, depth) ? sizeof(Ahead) : 0);
     }
+    size_t bytes() const noexcept { return bytes(slots(), depth); }
   };
   static_assert(sizeof(Part) == 24);
-  // A part's address, its depth, and its last slot; constant like those.
-  class PartLink {
+
+  // The way to a part: its address, its depth, and its last slot; constant like those. Or, with bit
+  // 0 set, to the directory: its address and depth.
+  class Link {
    public:
-    PartLink() = default;
-    explicit PartLink(Part* part) noexcept
+    Link() = default;
+    explicit Link(Part* part) noexcept
         : word_(reinterpret_cast<uintptr_t>(part) | uintptr_t{part->depth} << 48 |
                 uintptr_t{part->last_slot} << 56) {}
-    explicit PartLink(uintptr_t word) noexcept : word_(word) {}
+    Link(std::atomic<Link>* links, uint32_t depth) noexcept
+        : word_(reinterpret_cast<uintptr_t>(links) | uintptr_t{depth} << 48 | 1) {}
 
-    uintptr_t word() const noexcept { return word_; }
+    bool leads_to_directory() const noexcept { return (word_ & 1) != 0; }
+    std::atomic<Link>* links() const noexcept {
+      return reinterpret_cast<std::atomic<Link>*>(word_ & kAddressMask);
+    }
     Part* part() const noexcept { return reinterpret_cast<Part*>(word_ & kAddressMask); }
     uint32_t depth() const noexcept { return word_ >> 48 & 0xFF; }
     uint32_t last_slot() const noexcept { return static_cast<uint32_t>(word_ >> 56); }
@@ -201,21 +320,17 @@ class Table {
    private:
     uintptr_t word_ = 0;
   };
+  // 2^depth links.
   struct Directory {
+    std::atomic<Link>* links;
     uint32_t depth;
-    uint32_t unused = 0;
-    std::atomic<PartLink>& link(uint64_t i) noexcept {
-      return reinterpret_cast<std::atomic<PartLink>*>(this + 1)[i];
-    }
-    static size_t bytes(uint32_t depth) noexcept {
-      return sizeof(Directory) + (size_t{8} << depth);
-    }
+    size_t bytes() const noexcept { return sizeof(Link) << depth; }
   };
   struct Place {
-    uint32_t found;   // slot of the key, or kNone
-    uint32_t vacant;  // where it would go, or kNone
+    uint32_t at;  // the slot of the key, or where it would go
+    Node* current;
   };
-  static constexpr uint32_t kNone = UINT32_MAX;
+  using Halves = std::array<uint32_t, 2>;  // nodes that go to the lower and the upper half
 
   static Node* node_of(Word word) noexcept { return reinterpret_cast<Node*>(word & kAddressMask); }
   static bool holds_node(Word word) noexcept { return (word & kAddressMask) > kErased; }
@@ -239,459 +354,230 @@ class Table {
   static bool in_upper_half(Word word, uint32_t depth) noexcept {
     return word >> (63 - (depth & 7)) & 1;
   }
-
-  PartLink link_of(uint64_t hash) const noexcept {
-    uintptr_t root = root_.load(std::memory_order_acquire);
-    if ((root & 1) == 0) return PartLink(root);
-    auto* directory = reinterpret_cast<Directory*>(root & kAddressMask);
-    return directory->link(hash >> (64 - (root >> 48))).load(std::memory_order_acquire);
+  static uint64_t behind(uint64_t cursor, uint32_t depth) noexcept {
+    return depth == 0 ? 0 : ((cursor >> (64 - depth)) + 1) << (64 - depth);
   }
-  Part* part_of(uint64_t hash) const noexcept { return link_of(hash).part(); }
-  Directory* directory() const noexcept {
-    uintptr_t root = root_.load(std::memory_order_acquire);
-    return (root & 1) != 0 ? reinterpret_cast<Directory*>(root & kAddressMask) : nullptr;
-  }
-  static uintptr_t root_of(Directory* directory) noexcept {
-    return reinterpret_cast<uintptr_t>(directory) | 1 | uintptr_t{directory->depth} << 48;
-  }
-  Place locate(Part& part, uint64_t hash, std::string_view key) const noexcept;
-  static void insert_word(Part& part, Word word) noexcept;
-  static void erase_slot(Part& part, uint32_t at) noexcept;
-
-  Status grow(uint64_t hash, Part* full) noexcept;
-  Status copy_part(uint64_t hash, Part& old, uint32_t slots) noexcept;
-  Status split(uint64_t hash, Part& old) noexcept;
-  static void learn_ahead(Part& part, uint32_t at, uint64_t hash) noexcept;
-  static void learn_slots(Part& part) noexcept;
-  struct Halves {
-    uint32_t count[2];  // of the nodes that go to the lower and the upper half
-    bool operator==(const Halves& other) const noexcept {
-      return count[0] == other.count[0] && count[1] == other.count[1];
-    }
-  };
-  static Halves count_halves(Part& part) noexcept;
-  Status double_directory() noexcept;
-  void replace(uint64_t hash, uint32_t depth, Part* lower, Part* upper) noexcept;
-  Part* make_part(uint32_t slots, uint32_t depth) noexcept;
-  void retire_part(Part& part) noexcept;
-  void free_part(Part* part) noexcept;
   // The fewest slots that so many nodes fill to three quarters; beyond kSlotsMax when none do.
   static uint32_t slots_for(uint32_t nodes) noexcept {
     uint32_t slots = kSlotsMin;
     while (nodes * 4 > slots * 3) slots += slots < kSlotsMax / 2 ? slots : kSlotsMax / 4;
     return slots;
   }
-  template <typename Each>
-  void each_part(Each&& each) noexcept;
-  static uint64_t behind(uint64_t cursor, uint32_t depth) noexcept {
-    return depth == 0 ? 0 : ((cursor >> (64 - depth)) + 1) << (64 - depth);
+
+  Link link_of(uint64_t hash) const noexcept {
+    Link root = root_.load(std::memory_order_acquire);
+    if (!root.leads_to_directory()) return root;
+    return root.links()[hash >> (64 - root.depth())].load(std::memory_order_acquire);
+  }
+  Part* part_of(uint64_t hash) const noexcept { return link_of(hash).part(); }
+  // While there is none, root_ is one of a single link.
+  Directory directory() noexcept {
+    Link root = root_.load(std::memory_order_acquire);
+    return root.leads_to_directory() ? Directory{root.links(), root.depth()} : Directory{&root_, 0};
   }
 
-  // A PartLink, or a Directory with its depth above and bit 0 set, or 0 while nothing was ever
-  // inserted.
-  std::atomic<uintptr_t> root_{0};
+  // Needs grow_lock_, or that nobody else is in the table.
+  template <typename Each>
+  void each_part(Each&& each) noexcept {
+    uint64_t cursor = 0;
+    do {
+      Part* part = part_of(cursor);
+      if (part == nullptr) return;
+      cursor = behind(cursor, part->depth);
+      each(*part);
+    } while (cursor != 0);
+  }
+
+  // ---- Changes of one part, under its lock.
+
+  Place locate(Part& part, uint64_t hash, std::string_view key) const noexcept {
+    constexpr uint32_t kNone = UINT32_MAX;
+    uint32_t vacant = kNone;
+    Word tag = tag_of(hash, part.depth);
+    for (uint32_t i = home_of(hash, part.last_slot);; i = part.after(i)) {
+      Word word = part.word(i);
+      if (((word ^ tag) & kTagMask) == 0 && holds_node(word) && node_of(word)->key() == key) {
+        return {i, node_of(word)};
+      }
+      if (vacant == kNone && (word == kErased || word == kEmpty)) vacant = i;
+      if (word == kEmpty) return {vacant, nullptr};
+    }
+  }
+
+  static void erase_slot(Part& part, uint32_t at) noexcept {
+    part.count--;
+    // A probe that comes this far goes on to an empty slot, so it may as well end here.
+    if (part.word(part.after(at)) != kEmpty) {
+      part.slot(at).store(kErased, std::memory_order_seq_cst);
+      part.erased++;
+      return;
+    }
+    part.slot(at).store(kEmpty, std::memory_order_seq_cst);
+    for (uint32_t i = part.before(at); part.word(i) == kErased; i = part.before(i)) {
+      part.slot(i).store(kEmpty, std::memory_order_seq_cst);
+      part.erased--;
+    }
+  }
+
+  // A node was put in slot `at`. A part of 256 slots is made for 192 nodes at most, and splits with
+  // 224: so 32 inserts, or more, learn of 8 slots each.
+  static void learn_ahead(Part& part, uint32_t at, uint64_t hash) noexcept {
+    part.ahead().levels[at] = static_cast<uint8_t>(levels_of(hash, part.depth + 1u));
+    if (part.ahead().known < part.slots()) learn_slots(part);
+  }
+
+  // Of the next slots. Their nodes are fetched at the same time, and so are then the keys in them.
+  static void learn_slots(Part& part) noexcept {
+    Ahead& ahead = part.ahead();
+    Node* nodes[kLearntAtOnce];
+    for (uint32_t i = 0; i < kLearntAtOnce; i++) {
+      Word word = part.word(ahead.known + i);
+      nodes[i] = holds_node(word) ? node_of(word) : nullptr;
+      __builtin_prefetch(nodes[i]);
+    }
+    for (Node* node : nodes) {
+      if (node != nullptr) __builtin_prefetch(node->key().data());
+    }
+    for (Node* node : nodes) {
+      uint64_t hash = node != nullptr ? Hash{}(node->key()) : 0;
+      ahead.levels[ahead.known++] = static_cast<uint8_t>(levels_of(hash, part.depth + 1u));
+    }
+  }
+
+  // By nodes, not by what was erased.
+  static bool is_to_split(Part& part) noexcept { return slots_for(part.count + 1u) > kSlotsMax; }
+  // All nodes count for the lower half if the part is not to split.
+  static Halves count_halves(Part& part) noexcept {
+    if (!is_to_split(part)) return {part.count, 0};
+    Halves halves{};
+    for (uint32_t i = 0; i < part.slots(); i++) {
+      if (Word word = part.word(i); holds_node(word)) halves[in_upper_half(word, part.depth)]++;
+    }
+    return halves;
+  }
+
+  static void insert_word(Part& part, Word word) noexcept {
+    uint32_t i = home_of(word >> 48, part.last_slot);
+    while (part.word(i) != kEmpty) i = part.after(i);
+    part.slot(i).store(word, std::memory_order_relaxed);
+    part.count++;
+  }
+
+  // ---- Changes of the directory.
+
+  // Replaces a part that is full by a larger one, or by two.
+  Status grow(uint64_t hash, Part* full) noexcept {
+    std::lock_guard guard(grow_lock_);
+    if (sealed_.load(std::memory_order_relaxed)) return Status::kClosed;
+    Part* old = part_of(hash);
+    if (old != full) return Status::kOk;  // somebody else was first
+    if (old == nullptr) {
+      Part* first = make_part(kSlotsMin, 0);
+      if (first == nullptr) return Status::kMemory;
+      root_.store(Link(first), std::memory_order_release);
+      return Status::kOk;
+    }
+    // Only growing makes a part dead, and that needs the lock which we hold. Memory is taken with
+    // no lock of the part: what is in it may change meanwhile.
+    old->lock.lock();
+    const bool splits = is_to_split(*old);
+    const Halves expected = count_halves(*old);
+    old->lock.unlock();
+    if (splits) {
+      // Only keys made against the seed can share so many bits.
+      if (old->depth == kDepthMax) return Status::kMemory;
+      if (directory().depth == old->depth && !double_directory()) return Status::kMemory;
+    }
+    const auto make_half = [&](uint32_t nodes) {
+      return make_part(std::min(slots_for(nodes + 1), kSlotsMax), old->depth + (splits ? 1u : 0u));
+    };
+    Part* const lower = make_half(expected[0]);
+    Part* const upper = splits ? make_half(expected[1]) : lower;
+    std::unique_lock part_guard(old->lock);
+    const bool as_expected = count_halves(*old) == expected;
+    if (lower == nullptr || upper == nullptr || !as_expected) {
+      part_guard.unlock();
+      free_part(lower);
+      if (splits) free_part(upper);
+      return as_expected ? Status::kMemory : Status::kOk;
+    }
+    const bool new_group = splits && has_ahead(old->slots(), old->depth);
+    while (new_group && old->ahead().known < kSlotsMax) learn_slots(*old);
+    for (uint32_t i = 0; i < old->slots(); i++) {
+      Word word = old->word(i);
+      if (!holds_node(word)) continue;
+      Part& half = in_upper_half(word, old->depth) ? *upper : *lower;
+      insert_word(half, new_group ? with_levels(word, old->ahead().levels[i]) : word);
+    }
+    lower->key_bytes = old->key_bytes;
+    lower->value_bytes = old->value_bytes;
+    replace(hash, old->depth, lower, upper);
+    old->dead = true;
+    retire(old, old->bytes());
+    return Status::kOk;
+  }
+
+  // False: no memory.
+  bool double_directory() noexcept {
+    const Directory old = directory();
+    const uint32_t depth = old.depth + 1;
+    auto* links = static_cast<std::atomic<Link>*>(allocate(sizeof(Link) << depth));
+    if (links == nullptr) return false;
+    for (uint64_t i = 0; i < uint64_t{1} << depth; i++) {
+      new (&links[i]) std::atomic<Link>(old.links[i / 2].load(std::memory_order_relaxed));
+    }
+    root_.store(Link(links, depth), std::memory_order_release);
+    if (old.depth != 0) retire(old.links, old.bytes());
+    return true;
+  }
+
+  // Points the directory at the two halves of what the part of this hash and depth covered.
+  void replace(uint64_t hash, uint32_t depth, Part* lower, Part* upper) noexcept {
+    const Directory now = directory();
+    uint64_t size = uint64_t{1} << (now.depth - depth);
+    uint64_t first = depth == 0 ? 0 : hash >> (64 - depth) << (now.depth - depth);
+    for (uint64_t i = 0; i < size; i++) {
+      now.links[first + i].store(Link(i * 2 < size ? lower : upper), std::memory_order_release);
+    }
+  }
+
+  void clear() noexcept {
+    const Directory now = directory();
+    each_part([&](Part& part) { free_part(&part); });
+    if (now.depth != 0) free_memory(now.links, now.bytes());
+    root_.store(Link(), std::memory_order_relaxed);
+    if (count_.exchange(0) != 0 && !sealed_.load()) figures_.occupied.fetch_sub(1);
+  }
+
+  // ---- Memory.
+
+  void* allocate(size_t bytes) noexcept {
+    void* memory = arena_allocate(bytes);
+    if (memory != nullptr) figures_.memory_bytes.fetch_add(bytes, std::memory_order_relaxed);
+    return memory;
+  }
+  void retire(void* memory, size_t bytes) noexcept {
+    figures_.memory_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+    reclaimer::retire(memory, bytes, arena_free);
+  }
+  // Of what nobody else ever saw, or can see any more.
+  void free_memory(void* memory, size_t bytes) noexcept {
+    figures_.memory_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+    arena_free(memory);
+  }
+  Part* make_part(uint32_t slots, uint32_t depth) noexcept {
+    void* memory = allocate(Part::bytes(slots, depth));
+    return memory == nullptr ? nullptr : new (memory) Part(slots, depth);
+  }
+  void free_part(Part* part) noexcept {
+    if (part != nullptr) free_memory(part, part->bytes());
+  }
+
+  std::atomic<Link> root_{};  // leads nowhere while nothing was ever inserted
   std::atomic<uint64_t> count_{0};
   TableFigures& figures_;
   SpinLock grow_lock_;
   std::atomic<bool> sealed_{false};  // set under grow_lock_; writers look under their part's lock
 };
-
-template <typename Node, typename Hash>
-inline Node* Table<Node, Hash>::find(uint64_t hash, std::string_view key) const noexcept {
-  PartLink link = link_of(hash);
-  Part* part = link.part();
-  if (part == nullptr) return nullptr;
-  Word tag = tag_of(hash, link.depth());
-  uint32_t last_slot = link.last_slot();
-  for (uint32_t i = home_of(hash, last_slot);; i = i == last_slot ? 0 : i + 1) {
-    Word word = part->slot(i).load(std::memory_order_seq_cst);
-    if (((word ^ tag) & kTagMask) == 0 && holds_node(word)) {
-      Node* node = node_of(word);
-      if (node->key() == key) return node;
-    }
-    if (word == kEmpty) return nullptr;
-  }
-}
-
-template <typename Node, typename Hash>
-typename Table<Node, Hash>::Place Table<Node, Hash>::locate(Part& part, uint64_t hash,
-                                                            std::string_view key) const noexcept {
-  Place place{kNone, kNone};
-  Word tag = tag_of(hash, part.depth);
-  for (uint32_t i = home_of(hash, part.last_slot);; i = part.after(i)) {
-    Word word = part.slot(i).load(std::memory_order_relaxed);
-    if (((word ^ tag) & kTagMask) == 0 && holds_node(word) && node_of(word)->key() == key) {
-      place.found = i;
-      return place;
-    }
-    if (word == kErased && place.vacant == kNone) place.vacant = i;
-    if (word == kEmpty) {
-      if (place.vacant == kNone) place.vacant = i;
-      return place;
-    }
-  }
-}
-
-template <typename Node, typename Hash>
-template <typename Change>
-Status Table<Node, Hash>::update(uint64_t hash, std::string_view key, bool may_insert,
-                                 Change&& change) noexcept {
-  for (;;) {
-    Part* part = part_of(hash);
-    if (part != nullptr) {
-      std::unique_lock guard(part->lock);
-      if (part->dead) continue;
-      if (sealed_.load(std::memory_order_relaxed)) return Status::kClosed;
-      Place place = locate(*part, hash, key);
-      bool inserts = place.found == kNone && may_insert;
-      if (!inserts || !part->full()) {
-        uint32_t at = place.found != kNone ? place.found : place.vacant;
-        Node* current = place.found != kNone ? node_of(part->slot(at)) : nullptr;
-        Node* next = current;
-        Status status = change(current, &next);
-        if (status != Status::kOk || next == current) return status;
-        if (next == nullptr) {
-          part->key_bytes -= current->key().size();
-          part->value_bytes -= current->value_size();
-          erase_slot(*part, at);
-          if (count_.fetch_sub(1, std::memory_order_release) == 1) figures_.occupied.fetch_sub(1);
-          return status;
-        }
-        part->value_bytes += next->value_size();
-        if (current != nullptr) {
-          part->value_bytes -= current->value_size();
-        } else {
-          part->key_bytes += next->key().size();
-          part->count++;
-          if (part->slot(at).load(std::memory_order_relaxed) == kErased) part->erased--;
-          if (count_.fetch_add(1, std::memory_order_release) == 0) figures_.occupied.fetch_add(1);
-        }
-        Word word = reinterpret_cast<Word>(next) | tag_of(hash, part->depth);
-        part->slot(at).store(word, std::memory_order_seq_cst);
-        if (has_ahead(part->slots(), part->depth)) learn_ahead(*part, at, hash);
-        return status;
-      }
-    } else if (!may_insert) {
-      Node* next = nullptr;
-      return change(nullptr, &next);
-    }
-    Status status = grow(hash, part);
-    if (status != Status::kOk) return status;
-  }
-}
-
-template <typename Node, typename Hash>
-void Table<Node, Hash>::insert_word(Part& part, Word word) noexcept {
-  uint32_t i = home_of(word >> 48, part.last_slot);
-  while (part.slot(i).load(std::memory_order_relaxed) != kEmpty) i = part.after(i);
-  part.slot(i).store(word, std::memory_order_relaxed);
-  part.count++;
-}
-
-template <typename Node, typename Hash>
-void Table<Node, Hash>::erase_slot(Part& part, uint32_t at) noexcept {
-  part.count--;
-  // A probe that comes this far goes on to an empty slot, so it may as well end here.
-  if (part.slot(part.after(at)).load(std::memory_order_relaxed) != kEmpty) {
-    part.slot(at).store(kErased, std::memory_order_seq_cst);
-    part.erased++;
-    return;
-  }
-  part.slot(at).store(kEmpty, std::memory_order_seq_cst);
-  for (uint32_t i = part.before(at); part.slot(i).load(std::memory_order_relaxed) == kErased;
-       i = part.before(i)) {
-    part.slot(i).store(kEmpty, std::memory_order_seq_cst);
-    part.erased--;
-  }
-}
-
-template <typename Node, typename Hash>
-typename Table<Node, Hash>::Part* Table<Node, Hash>::make_part(uint32_t slots,
-                                                               uint32_t depth) noexcept {
-  void* memory = arena_allocate(Part::bytes(slots, depth));
-  if (memory == nullptr) return nullptr;
-  figures_.memory_bytes.fetch_add(Part::bytes(slots, depth), std::memory_order_relaxed);
-  return new (memory) Part(slots, depth);
-}
-
-template <typename Node, typename Hash>
-void Table<Node, Hash>::retire_part(Part& part) noexcept {
-  size_t bytes = Part::bytes(part.slots(), part.depth);
-  figures_.memory_bytes.fetch_sub(bytes, std::memory_order_relaxed);
-  reclaimer::retire(&part, bytes, arena_free);
-}
-
-// One that nobody else ever saw, or can see any more.
-template <typename Node, typename Hash>
-void Table<Node, Hash>::free_part(Part* part) noexcept {
-  if (part == nullptr) return;
-  figures_.memory_bytes.fetch_sub(Part::bytes(part->slots(), part->depth),
-                                  std::memory_order_relaxed);
-  arena_free(part);
-}
-
-template <typename Node, typename Hash>
-Status Table<Node, Hash>::grow(uint64_t hash, Part* full) noexcept {
-  std::lock_guard guard(grow_lock_);
-  if (sealed_.load(std::memory_order_relaxed)) return Status::kClosed;
-  Part* part = part_of(hash);
-  if (part != full) return Status::kOk;  // somebody else was first
-  if (part == nullptr) {
-    Part* first = make_part(kSlotsMin, 0);
-    if (first == nullptr) return Status::kMemory;
-    root_.store(PartLink(first).word(), std::memory_order_release);
-    return Status::kOk;
-  }
-  // Only growing makes a part dead, and that needs the lock which we hold. Its counts are a hint
-  // here, and either way is right.
-  uint32_t count;
-  {
-    std::lock_guard part_guard(part->lock);
-    count = part->count;
-  }
-  uint32_t slots = slots_for(count + 1);  // by nodes, not by what was erased
-  return slots > kSlotsMax ? split(hash, *part) : copy_part(hash, *part, slots);
-}
-
-template <typename Node, typename Hash>
-Status Table<Node, Hash>::copy_part(uint64_t hash, Part& old, uint32_t slots) noexcept {
-  Part* next = make_part(slots, old.depth);
-  if (next == nullptr) return Status::kMemory;
-  {
-    std::lock_guard guard(old.lock);
-    for (uint32_t i = 0; i < old.slots(); i++) {
-      Word word = old.slot(i).load(std::memory_order_relaxed);
-      if (holds_node(word)) insert_word(*next, word);
-    }
-    next->key_bytes = old.key_bytes;
-    next->value_bytes = old.value_bytes;
-    replace(hash, old.depth, next, next);
-    old.dead = true;
-  }
-  retire_part(old);
-  return Status::kOk;
-}
-
-template <typename Node, typename Hash>
-Status Table<Node, Hash>::split(uint64_t hash, Part& old) noexcept {
-  // Only keys made against the seed can share so many bits.
-  if (old.depth == kDepthMax) return Status::kMemory;
-  Directory* now = directory();
-  if (now == nullptr || now->depth == old.depth) {
-    Status status = double_directory();
-    if (status != Status::kOk) return status;
-  }
-  // Memory is taken with no lock of the part: what is in it may change meanwhile.
-  Halves expected = [&] {
-    std::lock_guard guard(old.lock);
-    return count_halves(old);
-  }();
-  Part* halves[2];
-  for (uint32_t i = 0; i < 2; i++) {
-    halves[i] = make_part(std::min(slots_for(expected.count[i] + 1), kSlotsMax), old.depth + 1u);
-  }
-  std::unique_lock guard(old.lock);
-  bool as_expected = count_halves(old) == expected;
-  if (halves[0] == nullptr || halves[1] == nullptr || !as_expected) {
-    guard.unlock();
-    for (Part* half : halves) free_part(half);
-    return as_expected ? Status::kMemory : Status::kOk;
-  }
-  bool new_group = has_ahead(old.slots(), old.depth);
-  while (new_group && old.ahead().known < kSlotsMax) learn_slots(old);
-  for (uint32_t i = 0; i < old.slots(); i++) {
-    Word word = old.slot(i).load(std::memory_order_relaxed);
-    if (!holds_node(word)) continue;
-    Part& half = *halves[in_upper_half(word, old.depth)];
-    if (new_group) word = with_levels(word, old.ahead().levels[i]);
-    insert_word(half, word);
-  }
-  halves[0]->key_bytes = old.key_bytes;
-  halves[0]->value_bytes = old.value_bytes;
-  replace(hash, old.depth, halves[0], halves[1]);
-  old.dead = true;
-  retire_part(old);
-  return Status::kOk;
-}
-
-template <typename Node, typename Hash>
-typename Table<Node, Hash>::Halves Table<Node, Hash>::count_halves(Part& part) noexcept {
-  Halves halves{};
-  for (uint32_t i = 0; i < part.slots(); i++) {
-    Word word = part.slot(i).load(std::memory_order_relaxed);
-    if (holds_node(word)) halves.count[in_upper_half(word, part.depth)]++;
-  }
-  return halves;
-}
-
-// A node was put in slot `at`. A part of 256 slots is made for 192 nodes at most, and splits with
-// 224: so 32 inserts, or more, learn of 8 slots each.
-template <typename Node, typename Hash>
-void Table<Node, Hash>::learn_ahead(Part& part, uint32_t at, uint64_t hash) noexcept {
-  part.ahead().levels[at] = static_cast<uint8_t>(levels_of(hash, part.depth + 1u));
-  if (part.ahead().known < part.slots()) learn_slots(part);
-}
-
-// Of the next slots. Their nodes are fetched at the same time, and so are then the keys in them.
-template <typename Node, typename Hash>
-void Table<Node, Hash>::learn_slots(Part& part) noexcept {
-  Ahead& ahead = part.ahead();
-  Node* nodes[kLearntAtOnce];
-  for (uint32_t i = 0; i < kLearntAtOnce; i++) {
-    Word word = part.slot(ahead.known + i).load(std::memory_order_relaxed);
-    nodes[i] = holds_node(word) ? node_of(word) : nullptr;
-    __builtin_prefetch(nodes[i]);
-  }
-  for (Node* node : nodes) {
-    if (node != nullptr) __builtin_prefetch(node->key().data());
-  }
-  for (Node* node : nodes) {
-    uint64_t hash = node != nullptr ? Hash{}(node->key()) : 0;
-    ahead.levels[ahead.known++] = static_cast<uint8_t>(levels_of(hash, part.depth + 1u));
-  }
-}
-
-template <typename Node, typename Hash>
-Status Table<Node, Hash>::double_directory() noexcept {
-  Directory* old = directory();
-  uint32_t depth = old == nullptr ? 1 : old->depth + 1;
-  void* memory = arena_allocate(Directory::bytes(depth));
-  if (memory == nullptr) return Status::kMemory;
-  figures_.memory_bytes.fetch_add(Directory::bytes(depth), std::memory_order_relaxed);
-  auto* next = new (memory) Directory{depth};
-  for (uint64_t i = 0; i < uint64_t{1} << depth; i++) {
-    PartLink link = old == nullptr ? link_of(0) : old->link(i / 2).load(std::memory_order_relaxed);
-    new (&next->link(i)) std::atomic<PartLink>(link);
-  }
-  root_.store(root_of(next), std::memory_order_release);
-  if (old != nullptr) {
-    figures_.memory_bytes.fetch_sub(Directory::bytes(old->depth), std::memory_order_relaxed);
-    reclaimer::retire(old, Directory::bytes(old->depth), arena_free);
-  }
-  return Status::kOk;
-}
-
-// Points the directory at the two halves of what the part of this hash and depth covered.
-template <typename Node, typename Hash>
-void Table<Node, Hash>::replace(uint64_t hash, uint32_t depth, Part* lower, Part* upper) noexcept {
-  Directory* now = directory();
-  if (now == nullptr) {
-    root_.store(PartLink(lower).word(), std::memory_order_release);
-    return;
-  }
-  uint64_t size = uint64_t{1} << (now->depth - depth);
-  uint64_t first = depth == 0 ? 0 : hash >> (64 - depth) << (now->depth - depth);
-  for (uint64_t i = 0; i < size; i++) {
-    now->link(first + i).store(PartLink(i * 2 < size ? lower : upper), std::memory_order_release);
-  }
-}
-
-// Needs grow_lock_, or that nobody else is in the table.
-template <typename Node, typename Hash>
-template <typename Each>
-void Table<Node, Hash>::each_part(Each&& each) noexcept {
-  uint64_t cursor = 0;
-  do {
-    Part* part = part_of(cursor);
-    if (part == nullptr) return;
-    cursor = behind(cursor, part->depth);
-    each(*part);
-  } while (cursor != 0);
-}
-
-template <typename Node, typename Hash>
-bool Table<Node, Hash>::seal(bool only_if_empty, TableTotals* totals) noexcept {
-  std::lock_guard guard(grow_lock_);
-  if (sealed_.load(std::memory_order_relaxed)) return false;
-  sealed_.store(true, std::memory_order_relaxed);
-  // Whoever held a part's lock before us is done after us; whoever takes it next sees the seal.
-  *totals = {};
-  each_part([&](Part& part) {
-    std::lock_guard part_guard(part.lock);
-    totals->count += part.count;
-    totals->key_bytes += part.key_bytes;
-    totals->value_bytes += part.value_bytes;
-  });
-  if (only_if_empty && totals->count != 0) {
-    sealed_.store(false, std::memory_order_relaxed);
-    return false;
-  }
-  if (totals->count != 0) figures_.occupied.fetch_sub(1);
-  return true;
-}
-
-template <typename Node, typename Hash>
-uint64_t Table<Node, Hash>::snapshot(Node** nodes, uint64_t capacity) noexcept {
-  std::lock_guard guard(grow_lock_);
-  uint64_t count = 0;
-  each_part([&](Part& part) {
-    part.lock.lock();
-    count += part.count;
-  });
-  bool fits = count <= capacity;
-  each_part([&](Part& part) {
-    for (uint32_t i = 0; fits && i < part.slots(); i++) {
-      Word word = part.slot(i).load(std::memory_order_relaxed);
-      if (holds_node(word)) *nodes++ = node_of(word);
-    }
-  });
-  each_part([&](Part& part) { part.lock.unlock(); });
-  return count;
-}
-
-template <typename Node, typename Hash>
-template <typename Visit>
-Status Table<Node, Hash>::visit_part(uint64_t* cursor, Visit&& visit) noexcept {
-  for (;;) {
-    Part* part = part_of(*cursor);
-    if (part == nullptr) {
-      *cursor = 0;
-      return Status::kOk;
-    }
-    for (uint32_t i = 0; i < part->slots(); i++) {
-      __builtin_prefetch(node_of(part->slot(i).load(std::memory_order_relaxed)));
-    }
-    std::lock_guard guard(part->lock);
-    if (part->dead) continue;
-    if (sealed_.load(std::memory_order_relaxed)) {
-      *cursor = 0;
-      return Status::kOk;
-    }
-    for (uint32_t i = 0; i < part->slots(); i++) {
-      Word word = part->slot(i).load(std::memory_order_relaxed);
-      if (!holds_node(word)) continue;
-      Status status = visit(node_of(word));
-      if (status != Status::kOk) return status;
-    }
-    *cursor = behind(*cursor, part->depth);
-    return Status::kOk;
-  }
-}
-
-template <typename Node, typename Hash>
-template <typename Take>
-void Table<Node, Hash>::take_part(uint64_t* cursor, Take&& take) noexcept {
-  Part* part = part_of(*cursor);
-  *cursor = part == nullptr ? 0 : behind(*cursor, part->depth);
-  for (uint32_t i = 0; part != nullptr && i < part->slots(); i++) {
-    if (i + 16 < part->slots()) {
-      __builtin_prefetch(node_of(part->slot(i + 16).load(std::memory_order_relaxed)));
-    }
-    Word word = part->slot(i).load(std::memory_order_relaxed);
-    if (holds_node(word)) take(node_of(word));
-  }
-}
-
-template <typename Node, typename Hash>
-void Table<Node, Hash>::clear() noexcept {
-  Directory* now = directory();
-  each_part([&](Part& part) { free_part(&part); });
-  if (now != nullptr) {
-    figures_.memory_bytes.fetch_sub(Directory::bytes(now->depth), std::memory_order_relaxed);
-    arena_free(now);
-  }
-  root_.store(0, std::memory_order_relaxed);
-  if (count_.exchange(0) != 0 && !sealed_.load()) figures_.occupied.fetch_sub(1);
-}
 
 }  // namespace dskvs
