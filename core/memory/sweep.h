@@ -10,11 +10,8 @@ namespace dskvs {
 class Sweep {
  public:
   void begin() noexcept {
+    *this = Sweep();
     active_ = true;
-    catalog_cursor_ = 0;
-    batch_size_ = batch_at_ = 0;
-    member_cursor_ = 0;
-    catalog_done_ = false;
   }
   void end() noexcept { active_ = false; }
   [[nodiscard]] bool active() const noexcept { return active_; }
