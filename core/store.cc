@@ -5,20 +5,14 @@
 #include "loader.h"
 #include "store_copy.h"
 
-#include <sched.h>
-#include <time.h>
-
 #include <algorithm>
+#include <chrono>
 #include <thread>
 
 namespace dskvs {
 namespace {
 
 constexpr uint64_t kDirtyBytesStepMax = uint64_t{64} << 10;
-
-uint64_t dirty_bytes_step(const Options& options) noexcept {
-  return std::min(kDirtyBytesStepMax, options.dirty_bytes_max / 64);
-}
 
 // One for each processor and one that waits for the disk, and few enough that what they hold is a
 // small part of the store.
@@ -29,13 +23,8 @@ uint32_t segments_at_once(const Environment& environment) noexcept {
 }
 
 int64_t growth(const Entry* entry, const Entry* old) noexcept {
-  const int64_t bytes = entry == nullptr ? 0 : static_cast<int64_t>(entry->bytes());
-  return old == nullptr ? bytes : bytes - static_cast<int64_t>(old->bytes());
-}
-
-bool holds(Condition condition, const Entry* current) noexcept {
-  if (!condition) return true;
-  return *condition == (current == nullptr ? nullptr : current->value());
+  return static_cast<int64_t>((entry == nullptr ? 0 : entry->bytes()) -
+                              (old == nullptr ? 0 : old->bytes()));
 }
 
 }  // namespace
@@ -85,7 +74,8 @@ Status Store::load() {
   if (position.store_id == StoreId{}) {
     environment_.random(position.store_id.data(), position.store_id.size());
   }
-  epochs_.emplace(environment_.clock, position.recovered_epoch + 1, dirty_bytes_step(options_));
+  epochs_.emplace(environment_.clock, position.recovered_epoch + 1,
+                  std::min(kDirtyBytesStepMax, options_.dirty_bytes_max / 64));
   Unsettled unsettled;
   status = loader->finish(*epochs_, &unsettled);
   charged_bytes_.store(epochs_->totals().entry_bytes);
@@ -116,55 +106,35 @@ Status Store::check_writable() noexcept {
 Status Store::put(const HashedKey& key, Entry* entry, Condition condition) noexcept {
   Status status = check_writable();
   if (status != Status::kOk) return status;
+  const bool must_exist = condition && *condition != nullptr;
+  const bool may_insert = entry != nullptr && !must_exist;
   for (;;) {
     Collection* collection = catalog_.find(key.collection_hash, key.collection);
     if (collection == nullptr) {
-      if (condition && *condition != nullptr) return Status::kConflict;
+      if (!may_insert) return must_exist ? Status::kConflict : Status::kNotFound;
       collection = find_or_make(catalog_, collection_figures_, key.collection, key.collection_hash);
       if (collection == nullptr) return fail(Status::kMemory, "no memory for a new collection");
     }
     bool first = false;
     status = collection->members().update(
-        key.member_hash, key.member, true, [&](Entry* current, Entry** next) {
-          if (!holds(condition, current)) return Status::kConflict;
-          Status charged = charge(entry, current);
-          if (charged != Status::kOk) return charged;
-          Status recorded = epochs_->record(*collection, entry, current, &first);
-          if (recorded == Status::kOk) {
+        key.member_hash, key.member, may_insert, [&](Entry* current, Entry** next) {
+          const void* held = current == nullptr ? nullptr : current->value();
+          if (condition && *condition != held) return Status::kConflict;
+          if (entry == nullptr && current == nullptr) return Status::kNotFound;
+          Status changed = charge(entry, current);
+          if (changed != Status::kOk) return changed;
+          changed = epochs_->record(*collection, entry, current, &first);
+          if (changed == Status::kOk) {
             *next = entry;
           } else {
             charged_bytes_.fetch_sub(growth(entry, current));
           }
-          return recorded;
+          return changed;
         });
-    wake_if(first);
-    if (status == Status::kMemory) return fail(status, "no memory to put");
+    if (first) persister_->reception().wake();
+    if (status == Status::kMemory && entry != nullptr) return fail(status, "no memory to put");
     if (status != Status::kClosed) return status;
-    sched_yield();  // the collection is being dropped by another thread: go on after it
-  }
-}
-
-Status Store::remove(const HashedKey& key, Condition condition) noexcept {
-  Status status = check_writable();
-  if (status != Status::kOk) return status;
-  Status absent = condition && *condition != nullptr ? Status::kConflict : Status::kNotFound;
-  for (;;) {
-    Collection* collection = catalog_.find(key.collection_hash, key.collection);
-    if (collection == nullptr) return absent;
-    bool first = false;
-    status = collection->members().update(
-        key.member_hash, key.member, false, [&](Entry* current, Entry** next) {
-          if (current == nullptr) return absent;
-          if (!holds(condition, current)) return Status::kConflict;
-          Status recorded = epochs_->record(*collection, nullptr, current, &first);
-          if (recorded != Status::kOk) return recorded;
-          (void)charge(nullptr, current);
-          *next = nullptr;
-          return Status::kOk;
-        });
-    wake_if(first);
-    if (status != Status::kClosed) return status;
-    sched_yield();
+    std::this_thread::yield();  // the collection is being dropped by another thread: go on after it
   }
 }
 
@@ -177,8 +147,8 @@ uint64_t Store::table_bytes() const noexcept {
 Status Store::charge(const Entry* entry, const Entry* old) noexcept {
   if (options_.memory_bytes_max == 0) return Status::kOk;
   const int64_t bytes = growth(entry, old);
-  int64_t before = charged_bytes_.fetch_add(bytes, std::memory_order_relaxed);
-  uint64_t after = static_cast<uint64_t>(std::max<int64_t>(0, before + bytes)) + table_bytes();
+  int64_t charged = charged_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  uint64_t after = static_cast<uint64_t>(std::max<int64_t>(0, charged)) + table_bytes();
   if (bytes <= 0 || after <= options_.memory_bytes_max) return Status::kOk;
   charged_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   return fail(Status::kFull, "the store would hold {} bytes; memory_bytes_max is {}", after,
@@ -197,7 +167,7 @@ Status Store::drop(std::string_view name, uint64_t* removed) noexcept {
     if (collection == nullptr || collection->members().count() == 0) return Status::kOk;
     TableTotals totals;
     if (!collection->members().seal(false, &totals)) {
-      sched_yield();  // another thread ends it
+      std::this_thread::yield();  // another thread ends it
       continue;
     }
     bool first = false;
@@ -207,11 +177,10 @@ Status Store::drop(std::string_view name, uint64_t* removed) noexcept {
       *next = nullptr;
       return Status::kOk;
     });
-    int64_t bytes =
-        static_cast<int64_t>(totals.count * sizeof(Entry) + totals.key_bytes + totals.value_bytes);
-    if (options_.memory_bytes_max != 0) charged_bytes_.fetch_sub(bytes);
+    charged_bytes_.fetch_sub(
+        static_cast<int64_t>(totals.count * sizeof(Entry) + totals.key_bytes + totals.value_bytes));
     *removed = totals.count;
-    wake_if(first);
+    if (first) persister_->reception().wake();
     return Status::kOk;
   }
 }
@@ -336,8 +305,7 @@ void Store::stats(dskvs_stats_t* stats) noexcept {
 void Store::begin_close() noexcept {
   persister_->reception().begin_close();
   while (pins_.load(std::memory_order_acquire) != 0) {
-    timespec pause{0, 100'000};
-    nanosleep(&pause, nullptr);
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
   }
 }
 

@@ -49,11 +49,13 @@ class Store {
   // Fetches into the cache what put() will look at first.
   void prefetch(const HashedKey& key) const noexcept;
 
-  // The store takes `entry` when it returns kOk; else it is still the caller's.
-  // kConflict, kFull, kMemory, kReadOnly.
+  // The store takes `entry` when it returns kOk; else it is still the caller's. nullptr: removes
+  // the key.
+  // kNotFound, of removals only; kConflict, kFull, kMemory, kReadOnly.
   Status put(const HashedKey& key, Entry* entry, Condition condition) noexcept;
-  // kNotFound, kConflict, kMemory, kReadOnly.
-  Status remove(const HashedKey& key, Condition condition) noexcept;
+  Status remove(const HashedKey& key, Condition condition) noexcept {
+    return put(key, nullptr, condition);
+  }
   // kReadOnly, kMemory.
   Status drop(std::string_view collection, uint64_t* removed) noexcept;
 
@@ -101,9 +103,6 @@ class Store {
   }
   uint64_t table_bytes() const noexcept;
   Status charge(const Entry* entry, const Entry* old) noexcept;
-  void wake_if(bool first) noexcept {
-    if (first) persister_->reception().wake();
-  }
 
   const Environment environment_;
   const Options options_;
@@ -116,7 +115,7 @@ class Store {
   std::optional<Epochs> epochs_;
   std::optional<Persister> persister_;  // does nothing in a read-only store
 
-  // Bytes of entries, kept exactly while there is a limit: totals() would be a sum over lanes.
+  // Bytes of entries, kept and of use while there is a limit: totals() would be a sum over lanes.
   std::atomic<int64_t> charged_bytes_{0};
   std::atomic<uint32_t> pins_{0};
 };
