@@ -3,7 +3,6 @@
 
 #include "status.h"
 
-#include <cstring>
 #include <string_view>
 
 namespace dskvs {
