@@ -3,29 +3,51 @@
 #include <dskvs/dskvs.h>
 
 #include "handles.h"
-#include "list.h"
 
 #include <exception>
 #include <memory>
 #include <new>
+#include <type_traits>
+#include <vector>
+
+// Entries, each with one reference, and a cursor.
+struct dskvs_list {
+  dskvs_list() = default;
+  dskvs_list(const dskvs_list&) = delete;
+  dskvs_list& operator=(const dskvs_list&) = delete;
+  ~dskvs_list() {
+    for (size_t i = 0; i < entries.size(); i++) {
+      if (i + 8 < entries.size()) __builtin_prefetch(entries[i + 8], 1);
+      entries[i]->unpin();
+    }
+  }
+
+  std::vector<dskvs::Entry*> entries;
+  size_t next = 0;
+};
 
 namespace dskvs {
 namespace {
 
-// Before anything can fail.
-template <typename... T>
-void clear(T*... outputs) noexcept {
-  ((outputs == nullptr ? void() : void(*outputs = T{})), ...);
+// Clears what a call puts out, before anything can fail. Each output is followed by its name; the
+// status is about the first that is NULL.
+template <typename T, typename... More>
+Status outputs(T* output, const char* name, More... more) noexcept {
+  Status status = Status::kOk;
+  if constexpr (sizeof...(more) != 0) status = outputs(more...);
+  if (output == nullptr) return fail(Status::kArgument, "{} is NULL", name);
+  *output = T{};
+  return status;
 }
 
 // Everything passes through here: nothing is thrown across the ABI.
 template <typename Body>
-int32_t guarded(Body&& body) noexcept {
+int32_t guarded(Status outputs, Body&& body) noexcept {
   try {
     if (!reclaimer::register_thread()) {
       return static_cast<int32_t>(fail(Status::kMemory, "no memory for the calling thread"));
     }
-    return static_cast<int32_t>(body());
+    return static_cast<int32_t>(outputs == Status::kOk ? body() : outputs);
   } catch (const std::bad_alloc&) {
     return static_cast<int32_t>(fail(Status::kMemory, "out of memory"));
   } catch (const std::exception& e) {
@@ -38,7 +60,7 @@ int32_t guarded(Body&& body) noexcept {
 // Likewise, for writers.
 template <typename Body>
 int32_t guarded_write(Body&& body) noexcept {
-  return guarded([&] {
+  return guarded(Status::kOk, [&] {
     reclaimer::prepare_to_retire();
     Status status = body();
     reclaimer::reclaim_if_due();
@@ -51,13 +73,8 @@ Status check_bytes(const void* bytes, size_t size, const char* what) noexcept {
   return fail(Status::kArgument, "{} is NULL with a size of {}", what, size);
 }
 
-Status check_output(const void* output, const char* what) noexcept {
-  return output != nullptr ? Status::kOk : fail(Status::kArgument, "{} is NULL", what);
-}
-
-Status check_key(const char* text, size_t size, Key* key) noexcept {
-  Status status = check_bytes(text, size, "key");
-  return status == Status::kOk ? parse_key({text, size}, key) : status;
+Status check_given(const void* pointer, const char* what) noexcept {
+  return pointer != nullptr ? Status::kOk : fail(Status::kArgument, "{} is NULL", what);
 }
 
 Status check_name(const char* name, size_t size) noexcept {
@@ -69,8 +86,18 @@ Status check_name(const char* name, size_t size) noexcept {
 template <typename Body>
 Status with_key(const char* text, size_t size, Body&& body) {
   Key key;
-  Status status = check_key(text, size, &key);
+  Status status = check_bytes(text, size, "key");
+  if (status == Status::kOk) status = parse_key({text, size}, &key);
   return status == Status::kOk ? body(HashedKey(key)) : status;
+}
+
+// Calls `body(const Options&)` when these are some.
+template <typename Body>
+Status with_options(const char* path, const dskvs_options* options, Body&& body) {
+  Options parsed;
+  Status status = check_given(path, "path");
+  if (status == Status::kOk) status = parse_options(options, &parsed);
+  return status == Status::kOk ? body(parsed) : status;
 }
 
 // Calls `body(Store&)` in a section.
@@ -79,7 +106,24 @@ Status with_store(dskvs_t handle, Body&& body) {
   ReadSection section;
   Store* store;
   Status status = look_up(handle, &store);
-  return status == Status::kOk ? body(*store) : status;
+  if (status != Status::kOk) return status;
+  if constexpr (std::is_void_v<decltype(body(*store))>) {
+    body(*store);
+    return status;
+  } else {
+    return body(*store);
+  }
+}
+
+// Calls `body(Entry&)` in a section, if there is one of this key.
+template <typename Body>
+Status with_entry(dskvs_t handle, const char* text, size_t size, Body&& body) {
+  return with_key(text, size, [&](const HashedKey& key) {
+    return with_store(handle, [&](Store& store) {
+      Entry* entry = store.find(key);
+      return entry != nullptr ? body(*entry) : Status::kNotFound;
+    });
+  });
 }
 
 // Calls `body(Store&)` outside of sections, and keeps the store from being destroyed.
@@ -90,18 +134,18 @@ Status with_pinned_store(dskvs_t handle, Body&& body) {
   Status status = with_store(handle, [&](Store& store) {
     store.pin();
     pinned.reset(&store);
-    return Status::kOk;
   });
   return status == Status::kOk ? body(*pinned) : status;
 }
 
-Status make_entry(const Key& key, const void* value, size_t value_size, Entry** entry) noexcept {
-  *entry = Entry::make(key.member, value_size);
-  if (*entry == nullptr) {
-    return fail(Status::kMemory, "no memory for a value of {} bytes", value_size);
-  }
-  if (value_size != 0) std::memcpy((*entry)->value(), value, value_size);
-  return Status::kOk;
+// Hands out the list that `fill(std::vector<Entry*>*)` makes, when it returns kOk or `or_else`.
+template <typename Fill>
+Status make_list(dskvs_list** list, Fill&& fill, Status or_else = Status::kOk) {
+  auto made = std::make_unique<dskvs_list>();
+  Status status = fill(&made->entries);
+  bool good = status == Status::kOk || status == or_else;
+  if (list != nullptr && good) *list = made.release();
+  return status;
 }
 
 // Waits outside of sections while the persister is behind.
@@ -121,45 +165,27 @@ Status put_when_there_is_room(dskvs_t handle, const HashedKey& key, Entry* entry
 
 Status put(dskvs_t handle, const char* text, size_t size, Condition condition, const void* value,
            size_t value_size) {
-  Key key;
-  Status status = check_key(text, size, &key);
-  if (status == Status::kOk) status = check_bytes(value, value_size, "value");
-  if (status != Status::kOk) return status;
-  HashedKey hashed(key);
-  // Before the value is copied: a caller who holds no store learns so at once.
-  status = with_store(handle, [&](Store& store) {
-    store.prefetch(hashed);
-    return Status::kOk;
+  return with_key(text, size, [&](const HashedKey& key) {
+    Status status = check_bytes(value, value_size, "value");
+    if (status != Status::kOk) return status;
+    // Before the value is copied: a caller who holds no store learns so at once.
+    status = with_store(handle, [&](Store& store) { store.prefetch(key); });
+    if (status != Status::kOk) return status;
+    Entry* entry = Entry::make(key.member, value_size);
+    if (entry == nullptr) {
+      return fail(Status::kMemory, "no memory for a value of {} bytes", value_size);
+    }
+    if (value_size != 0) std::memcpy(entry->value(), value, value_size);
+    status = put_when_there_is_room(handle, key, entry, condition);
+    if (status != Status::kOk) entry->unpin();
+    return status;
   });
-  Entry* entry = nullptr;
-  if (status == Status::kOk) status = make_entry(key, value, value_size, &entry);
-  if (status != Status::kOk) return status;
-  status = put_when_there_is_room(handle, hashed, entry, condition);
-  if (status != Status::kOk) entry->unpin();
-  return status;
 }
 
 Status remove(dskvs_t handle, const char* text, size_t size, Condition condition) {
   return with_key(text, size, [&](const HashedKey& key) {
     return with_store(handle, [&](Store& store) { return store.remove(key, condition); });
   });
-}
-
-Status get_all(dskvs_t handle, std::string_view collection, dskvs_list& list) {
-  uint64_t count = 0;
-  do {
-    list.entries.resize(count + count / 8);
-    Status status = with_store(handle, [&](Store& store) {
-      store.get_all(collection, list.entries.data(), list.entries.size(), &count);
-      return Status::kOk;
-    });
-    if (status != Status::kOk || count > list.entries.size()) {
-      list.entries.clear();  // nothing in it was pinned
-    }
-    if (status != Status::kOk) return status;
-  } while (count > list.entries.size());
-  list.entries.resize(count);
-  return Status::kOk;
 }
 
 }  // namespace
@@ -170,31 +196,26 @@ using namespace dskvs;
 // ---- Open and close.
 
 int32_t dskvs_options_init(dskvs_options* options, size_t size) {
-  return guarded([&] { return default_options(options, size); });
+  return guarded(Status::kOk, [&] { return default_options(options, size); });
 }
 
 int32_t dskvs_open(const char* path, const dskvs_options* options, dskvs_t* store) {
-  clear(store);
-  return guarded([&] {
-    Status status = check_output(store, "store");
-    if (status == Status::kOk) status = check_output(path, "path");
-    Options parsed;
-    if (status == Status::kOk) status = parse_options(options, &parsed);
-    std::unique_ptr<Store> opened;
-    if (status == Status::kOk) {
-      status = Store::open(path, parsed, real_environment(), &opened);
-    }
-    if (status != Status::kOk) return status;
-    status = add_handle(opened, store);
-    if (status == Status::kOk) return status;
-    KeptFailure kept(status);
-    (void)opened->close();  // its persister may run already
-    return kept.again();
+  return guarded(outputs(store, "store"), [&] {
+    return with_options(path, options, [&](const Options& parsed) {
+      std::unique_ptr<Store> opened;
+      Status status = Store::open(path, parsed, real_environment(), &opened);
+      if (status != Status::kOk) return status;
+      status = add_handle(opened, store);
+      if (status == Status::kOk) return status;
+      KeptFailure kept(status);
+      (void)opened->close();  // its persister may run already
+      return kept.again();
+    });
   });
 }
 
 int32_t dskvs_close(dskvs_t store) {
-  return guarded([&] {
+  return guarded(Status::kOk, [&] {
     std::unique_ptr<Store> closing;
     Status status = remove_handle(store, &closing);
     if (status != Status::kOk) return status;
@@ -219,20 +240,12 @@ int32_t dskvs_put_if(dskvs_t store, const char* key, size_t key_size, const void
 
 int32_t dskvs_get(dskvs_t store, const char* key, size_t key_size, const void** value,
                   size_t* value_size) {
-  clear(value, value_size);
-  return guarded([&] {
-    Status status = check_output(value, "value");
-    if (status == Status::kOk) status = check_output(value_size, "value_size");
-    if (status != Status::kOk) return status;
-    return with_key(key, key_size, [&](const HashedKey& hashed) {
-      return with_store(store, [&](Store& open) {
-        Entry* entry = open.find(hashed);
-        if (entry == nullptr) return Status::kNotFound;
-        entry->pin();
-        *value = entry->value();
-        *value_size = entry->value_size();
-        return Status::kOk;
-      });
+  return guarded(outputs(value, "value", value_size, "value_size"), [&] {
+    return with_entry(store, key, key_size, [&](Entry& entry) {
+      entry.pin();
+      *value = entry.value();
+      *value_size = entry.value_size();
+      return Status::kOk;
     });
   });
 }
@@ -243,34 +256,24 @@ void dskvs_release(const void* value) {
 
 int32_t dskvs_get_into(dskvs_t store, const char* key, size_t key_size, void* buffer,
                        size_t capacity, size_t* value_size) {
-  clear(value_size);
-  return guarded([&] {
-    Status status = check_output(value_size, "value_size");
-    if (status == Status::kOk) status = check_bytes(buffer, capacity, "buffer");
+  return guarded(outputs(value_size, "value_size"), [&] {
+    Status status = check_bytes(buffer, capacity, "buffer");
     if (status != Status::kOk) return status;
-    return with_key(key, key_size, [&](const HashedKey& hashed) {
-      return with_store(store, [&](Store& open) {
-        Entry* entry = open.find(hashed);
-        if (entry == nullptr) return Status::kNotFound;
-        size_t size = entry->value_size();
-        *value_size = size;
-        if (size > capacity) {
-          return fail(Status::kBuffer, "the value has {} bytes, the buffer {}", size, capacity);
-        }
-        if (size != 0) std::memcpy(buffer, entry->value(), size);
-        return Status::kOk;
-      });
+    return with_entry(store, key, key_size, [&](Entry& entry) {
+      size_t size = entry.value_size();
+      *value_size = size;
+      if (size > capacity) {
+        return fail(Status::kBuffer, "the value has {} bytes, the buffer {}", size, capacity);
+      }
+      if (size != 0) std::memcpy(buffer, entry.value(), size);
+      return Status::kOk;
     });
   });
 }
 
 int32_t dskvs_contains(dskvs_t store, const char* key, size_t key_size) {
-  return guarded([&] {
-    return with_key(key, key_size, [&](const HashedKey& hashed) {
-      return with_store(store, [&](Store& open) {
-        return open.find(hashed) != nullptr ? Status::kOk : Status::kNotFound;
-      });
-    });
+  return guarded(Status::kOk, [&] {
+    return with_entry(store, key, key_size, [](Entry&) { return Status::kOk; });
   });
 }
 
@@ -286,21 +289,27 @@ int32_t dskvs_delete_if(dskvs_t store, const char* key, size_t key_size, const v
 
 int32_t dskvs_get_all(dskvs_t store, const char* collection, size_t collection_size,
                       dskvs_list** list) {
-  clear(list);
-  return guarded([&] {
-    Status status = check_output(list, "list");
-    if (status == Status::kOk) status = check_name(collection, collection_size);
+  return guarded(outputs(list, "list"), [&] {
+    Status status = check_name(collection, collection_size);
     if (status != Status::kOk) return status;
-    auto made = std::make_unique<dskvs_list>();
-    status = get_all(store, {collection, collection_size}, *made);
-    if (status == Status::kOk) *list = made.release();
-    return status;
+    return make_list(list, [&](std::vector<Entry*>* entries) {
+      // Room is made outside of sections.
+      for (uint64_t count = 0;;) {
+        Status copied = with_store(store, [&](Store& open) {
+          open.get_all({collection, collection_size}, entries->data(), entries->size(), &count);
+        });
+        const bool all = copied == Status::kOk && count <= entries->size();
+        entries->resize(all ? count : 0);  // nothing in it was pinned if it is not all
+        if (all || copied != Status::kOk) return copied;
+        entries->resize(count + count / 8);
+      }
+    });
   });
 }
 
 int32_t dskvs_delete_all(dskvs_t store, const char* collection, size_t collection_size,
                          uint64_t* removed) {
-  clear(removed);
+  if (removed != nullptr) *removed = 0;
   return guarded_write([&] {
     uint64_t count = 0;
     Status status = check_name(collection, collection_size);
@@ -314,31 +323,21 @@ int32_t dskvs_delete_all(dskvs_t store, const char* collection, size_t collectio
 }
 
 int32_t dskvs_collections(dskvs_t store, dskvs_list** list) {
-  clear(list);
-  return guarded([&] {
-    Status status = check_output(list, "list");
-    if (status != Status::kOk) return status;
-    auto made = std::make_unique<dskvs_list>();
-    status = with_store(store, [&](Store& open) {
-      open.collections(&made->entries);
-      return Status::kOk;
+  return guarded(outputs(list, "list"), [&] {
+    return make_list(list, [&](std::vector<Entry*>* entries) {
+      return with_store(store, [&](Store& open) { open.collections(entries); });
     });
-    if (status == Status::kOk) *list = made.release();
-    return status;
   });
 }
 
 int32_t dskvs_count(dskvs_t store, const char* collection, size_t collection_size,
                     uint64_t* members) {
-  clear(members);
-  return guarded([&] {
-    Status status = check_output(members, "members");
+  return guarded(outputs(members, "members"), [&] {
     bool all = collection == nullptr && collection_size == 0;
-    if (status == Status::kOk && !all) status = check_name(collection, collection_size);
+    Status status = all ? Status::kOk : check_name(collection, collection_size);
     if (status != Status::kOk) return status;
     return with_store(store, [&](Store& open) {
       *members = all ? open.count() : open.count({collection, collection_size});
-      return Status::kOk;
     });
   });
 }
@@ -351,13 +350,10 @@ uint64_t dskvs_list_size(const dskvs_list* list) {
 
 int32_t dskvs_list_next(dskvs_list* list, const char** member, size_t* member_size,
                         const void** value, size_t* value_size) {
-  clear(member, member_size, value, value_size);
-  return guarded([&] {
-    Status status = check_output(list, "list");
-    if (status == Status::kOk) status = check_output(member, "member");
-    if (status == Status::kOk) status = check_output(member_size, "member_size");
-    if (status == Status::kOk) status = check_output(value, "value");
-    if (status == Status::kOk) status = check_output(value_size, "value_size");
+  const Status cleared = outputs(member, "member", member_size, "member_size", value, "value",
+                                 value_size, "value_size");
+  return guarded(cleared, [&] {
+    Status status = check_given(list, "list");
     if (status != Status::kOk) return status;
     if (list->next == list->entries.size()) return Status::kNotFound;
     constexpr size_t kAhead = 8;
@@ -374,10 +370,8 @@ int32_t dskvs_list_next(dskvs_list* list, const char** member, size_t* member_si
 }
 
 int32_t dskvs_list_read(dskvs_list* list, void* buffer, size_t capacity, size_t* used) {
-  clear(used);
-  return guarded([&] {
-    Status status = check_output(list, "list");
-    if (status == Status::kOk) status = check_output(used, "used");
+  return guarded(outputs(used, "used"), [&] {
+    Status status = check_given(list, "list");
     if (status == Status::kOk) status = check_bytes(buffer, capacity, "buffer");
     if (status != Status::kOk) return status;
     if (list->next == list->entries.size()) return Status::kNotFound;
@@ -408,19 +402,12 @@ void dskvs_list_free(dskvs_list* list) { delete list; }
 // ---- The disk.
 
 int32_t dskvs_mark(dskvs_t store, uint64_t* mark) {
-  clear(mark);
-  return guarded([&] {
-    Status status = check_output(mark, "mark");
-    if (status != Status::kOk) return status;
-    return with_store(store, [&](Store& open) {
-      *mark = open.mark();
-      return Status::kOk;
-    });
-  });
+  return guarded(outputs(mark, "mark"),
+                 [&] { return with_store(store, [&](Store& open) { *mark = open.mark(); }); });
 }
 
 int32_t dskvs_wait(dskvs_t store, uint64_t mark, int32_t level, uint64_t timeout_ms) {
-  return guarded([&] {
+  return guarded(Status::kOk, [&] {
     if (level != DSKVS_WRITTEN && level != DSKVS_DURABLE) {
       return fail(Status::kArgument, "level is {}; DSKVS_WRITTEN or DSKVS_DURABLE", level);
     }
@@ -430,20 +417,17 @@ int32_t dskvs_wait(dskvs_t store, uint64_t mark, int32_t level, uint64_t timeout
 }
 
 int32_t dskvs_sync(dskvs_t store, uint64_t timeout_ms) {
-  return guarded(
-      [&] { return with_pinned_store(store, [&](Store& open) { return open.sync(timeout_ms); }); });
+  return guarded(Status::kOk, [&] {
+    return with_pinned_store(store, [&](Store& open) { return open.sync(timeout_ms); });
+  });
 }
 
 int32_t dskvs_stats(dskvs_t store, dskvs_stats_t* stats) {
   const bool sized = stats != nullptr && is_struct_size(stats->size);
   dskvs_stats_t all = DSKVS_STATS_INIT;
-  const int32_t status = guarded([&] {
-    if (stats == nullptr) return check_output(stats, "stats");
+  const int32_t status = guarded(check_given(stats, "stats"), [&] {
     if (!sized) return fail(Status::kArgument, "stats.size is {}", stats->size);
-    return with_store(store, [&](Store& open) {
-      open.stats(&all);
-      return Status::kOk;
-    });
+    return with_store(store, [&](Store& open) { open.stats(&all); });
   });
   if (!sized) return status;
   all.size = stats->size;
@@ -453,46 +437,38 @@ int32_t dskvs_stats(dskvs_t store, dskvs_stats_t* stats) {
 }
 
 int32_t dskvs_compact(dskvs_t store) {
-  return guarded(
-      [&] { return with_pinned_store(store, [&](Store& open) { return open.compact(); }); });
+  return guarded(Status::kOk, [&] {
+    return with_pinned_store(store, [](Store& open) { return open.compact(); });
+  });
 }
 
 int32_t dskvs_backup(dskvs_t store, const char* path) {
-  return guarded([&] {
-    Status status = check_output(path, "path");
-    if (status != Status::kOk) return status;
+  return guarded(check_given(path, "path"), [&] {
     return with_pinned_store(store, [&](Store& open) { return open.backup(path); });
   });
 }
 
 int32_t dskvs_verify(const char* path, const dskvs_options* options, dskvs_list** damage) {
-  clear(damage);
-  return guarded([&] {
-    Status status = check_output(path, "path");
-    Options parsed;
-    if (status == Status::kOk) status = parse_options(options, &parsed);
-    if (status != Status::kOk) return status;
-    auto made = std::make_unique<dskvs_list>();
-    status = verify_store(path, parsed, real_environment(), &made->entries);
-    bool found = status == Status::kOk || status == Status::kCorrupt;
-    if (damage != nullptr && found) *damage = made.release();
-    return status;
+  if (damage != nullptr) *damage = nullptr;
+  return guarded(Status::kOk, [&] {
+    return with_options(path, options, [&](const Options& parsed) {
+      const auto fill = [&](std::vector<Entry*>* entries) {
+        return verify_store(path, parsed, real_environment(), entries);
+      };
+      return make_list(damage, fill, Status::kCorrupt);
+    });
   });
 }
 
 int32_t dskvs_salvage(const char* path, const char* target, const dskvs_options* options,
                       dskvs_list** damage) {
-  clear(damage);
-  return guarded([&] {
-    Status status = check_output(path, "path");
-    if (status == Status::kOk) status = check_output(target, "target");
-    Options parsed;
-    if (status == Status::kOk) status = parse_options(options, &parsed);
-    if (status != Status::kOk) return status;
-    auto made = std::make_unique<dskvs_list>();
-    status = salvage_store(path, target, parsed, real_environment(), &made->entries);
-    if (damage != nullptr && status == Status::kOk) *damage = made.release();
-    return status;
+  if (damage != nullptr) *damage = nullptr;
+  return guarded(check_given(target, "target"), [&] {
+    return with_options(path, options, [&](const Options& parsed) {
+      return make_list(damage, [&](std::vector<Entry*>* entries) {
+        return salvage_store(path, target, parsed, real_environment(), entries);
+      });
+    });
   });
 }
 
