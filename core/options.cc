@@ -10,16 +10,6 @@ Status check_size(uint64_t size) noexcept {
   return is_struct_size(size) ? Status::kOk : fail(Status::kArgument, "options.size is {}", size);
 }
 
-Status check_tail(const dskvs_options* given) noexcept {
-  auto* bytes = reinterpret_cast<const unsigned char*>(given);
-  for (size_t i = sizeof(dskvs_options); i < given->size; i++) {
-    if (bytes[i] != 0) {
-      return fail(Status::kArgument, "this library does not know the option at byte {}", i);
-    }
-  }
-  return Status::kOk;
-}
-
 }  // namespace
 
 Status parse_options(const dskvs_options* given, Options* options) noexcept {
@@ -27,8 +17,12 @@ Status parse_options(const dskvs_options* given, Options* options) noexcept {
   if (given == nullptr) return Status::kOk;
   Status status = check_size(given->size);
   if (status != Status::kOk) return status;
-  status = check_tail(given);
-  if (status != Status::kOk) return status;
+  auto* bytes = reinterpret_cast<const unsigned char*>(given);
+  for (size_t i = sizeof(dskvs_options); i < given->size; i++) {
+    if (bytes[i] != 0) {
+      return fail(Status::kArgument, "this library does not know the option at byte {}", i);
+    }
+  }
   dskvs_options all = DSKVS_OPTIONS_INIT;
   std::memcpy(&all, given, std::min<size_t>(given->size, sizeof all));
   if (all.read_only > 1) {
