@@ -108,21 +108,17 @@ Status Epochs::record(Collection& collection, Entry* entry, Entry* old, bool* fi
 }
 
 void Epochs::record_drop(Collection& collection, const TableTotals& totals, bool* first) noexcept {
-  uint64_t epoch;
-  {
-    std::lock_guard guard(ended_lock_);
-    epoch = open();
-    collection.dropped_epoch.store(epoch, std::memory_order_release);
-    append_ended(collection, epoch);
-  }
-  Totals change;
-  change.entries = -static_cast<int64_t>(totals.count);
-  change.key_bytes =
-      -static_cast<int64_t>(totals.key_bytes + totals.count * (collection.key().size() + 1));
-  change.value_bytes = -static_cast<int64_t>(totals.value_bytes);
-  change.entry_bytes =
-      -static_cast<int64_t>(totals.count * sizeof(Entry) + totals.key_bytes + totals.value_bytes);
-  change.bytes_accepted = static_cast<int64_t>(collection.key().size());
+  const uint64_t epoch = note_ended(collection, true);
+  const auto count_of = static_cast<int64_t>(totals.count);
+  const auto member_bytes = static_cast<int64_t>(totals.key_bytes);
+  const auto value_bytes = static_cast<int64_t>(totals.value_bytes);
+  const auto name_bytes = static_cast<int64_t>(collection.key().size());
+  const auto header_bytes = static_cast<int64_t>(sizeof(Entry));
+  const Totals change{.entries = -count_of,
+                      .key_bytes = -member_bytes - count_of * (name_bytes + 1),
+                      .value_bytes = -value_bytes,
+                      .entry_bytes = -count_of * header_bytes - member_bytes - value_bytes,
+                      .bytes_accepted = name_bytes};
   Lane& lane = my_lane();
   std::lock_guard guard(lane.lock);
   lane.removals = true;
@@ -221,16 +217,13 @@ Status Epochs::record_rescue(Collection& collection, Entry* entry) noexcept {
 
 void Epochs::touch() noexcept { note_change(open()); }
 
-void Epochs::note_ended(Collection& collection) noexcept {
+uint64_t Epochs::note_ended(Collection& collection, bool dropped) noexcept {
   std::lock_guard guard(ended_lock_);
-  append_ended(collection, open());
-}
-
-// Needs ended_lock_.
-void Epochs::append_ended(Collection& collection, uint64_t epoch) noexcept {
-  collection.ended_epoch = epoch;
+  collection.ended_epoch = open();
+  if (dropped) collection.dropped_epoch.store(collection.ended_epoch, std::memory_order_release);
   (ended_last_ == nullptr ? ended_first_ : ended_last_->next_ended) = &collection;
   ended_last_ = &collection;
+  return collection.ended_epoch;
 }
 
 Collection* Epochs::take_ended(uint64_t epoch) noexcept {

@@ -131,7 +131,7 @@ class Epochs {
   // Makes the open epoch count as changed, so that it will be sealed though it may hold no record.
   void touch() noexcept;
   // `collection`, empty, sealed and about to leave the catalog, goes to the list of the ended.
-  void note_ended(Collection& collection) noexcept;
+  void note_ended(Collection& collection) noexcept { (void)note_ended(collection, false); }
   // Seals the open epoch.
   [[nodiscard]] SealedEpoch seal() noexcept;
   // A chunk that no lane has; nullptr: no memory.
@@ -170,7 +170,7 @@ class Epochs {
   DirtyChunk* make_chunk() noexcept;
   bool add_ids() noexcept;
   std::atomic<uintptr_t>* place_of_id(uint32_t id) noexcept;
-  void append_ended(Collection& collection, uint64_t epoch) noexcept;
+  uint64_t note_ended(Collection& collection, bool dropped) noexcept;
   void count(Lane& lane, const Totals& change, int64_t dirty_bytes) noexcept;
   bool note_change(uint64_t epoch) noexcept;
 
