@@ -23,11 +23,15 @@ class Sweep {
   Status advance(Catalog& catalog, Visit&& visit) noexcept {
     ReadSection section;
     if (batch_at_ == batch_size_) {
-      if (catalog_done_) {
-        active_ = false;
+      active_ = !catalog_done_;
+      if (!active_) return Status::kOk;
+      batch_size_ = batch_at_ = 0;
+      Status status = catalog.visit_part(&catalog_cursor_, [&](Collection* collection) {
+        batch_[batch_size_++] = collection;
         return Status::kOk;
-      }
-      return next_batch(catalog);
+      });
+      catalog_done_ = catalog_cursor_ == 0;
+      return status;
     }
     Collection& collection = *batch_[batch_at_];
     Status status = collection.members().visit_part(
@@ -37,16 +41,6 @@ class Sweep {
   }
 
  private:
-  Status next_batch(Catalog& catalog) noexcept {
-    batch_size_ = batch_at_ = 0;
-    Status status = catalog.visit_part(&catalog_cursor_, [&](Collection* collection) {
-      batch_[batch_size_++] = collection;
-      return Status::kOk;
-    });
-    catalog_done_ = catalog_cursor_ == 0;
-    return status;
-  }
-
   bool active_ = false;
   bool catalog_done_ = false;
   uint32_t batch_size_ = 0;
