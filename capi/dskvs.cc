@@ -148,21 +148,6 @@ Status make_list(dskvs_list** list, Fill&& fill, Status or_else = Status::kOk) {
   return status;
 }
 
-// Waits outside of sections while the persister is behind.
-Status put_when_there_is_room(dskvs_t handle, const HashedKey& key, Entry* entry,
-                              Condition condition) {
-  for (;;) {
-    bool room = true;
-    Status status = with_store(handle, [&](Store& store) {
-      room = store.has_room();
-      return room ? store.put(key, entry, condition) : Status::kOk;
-    });
-    if (room) return status;
-    status = with_pinned_store(handle, [](Store& open) { return open.wait_for_room(); });
-    if (status != Status::kOk) return status;
-  }
-}
-
 Status put(dskvs_t handle, const char* text, size_t size, Condition condition, const void* value,
            size_t value_size) {
   return with_key(text, size, [&](const HashedKey& key) {
@@ -176,7 +161,16 @@ Status put(dskvs_t handle, const char* text, size_t size, Condition condition, c
       return fail(Status::kMemory, "no memory for a value of {} bytes", value_size);
     }
     if (value_size != 0) std::memcpy(entry->value(), value, value_size);
-    status = put_when_there_is_room(handle, key, entry, condition);
+    bool room = false;
+    do {
+      status = with_store(handle, [&](Store& store) {
+        room = store.has_room();
+        return room ? store.put(key, entry, condition) : Status::kOk;
+      });
+      if (room || status != Status::kOk) break;
+      // The persister is behind. Waited for outside of sections.
+      status = with_pinned_store(handle, [](Store& store) { return store.wait_for_room(); });
+    } while (status == Status::kOk);
     if (status != Status::kOk) entry->unpin();
     return status;
   });
