@@ -89,40 +89,22 @@ constexpr size_t slab_units(size_t object_class) {
   return best;
 }
 
-struct SizeClass {
-  uint32_t bytes;
-  uint32_t units;
-};
-
-constexpr auto kClasses = [] {
-  std::array<SizeClass, kClassCount> classes{};
-  for (size_t i = 1; i < kClassCount; ++i) {
-    classes[i] = {static_cast<uint32_t>(class_bytes(i)), static_cast<uint32_t>(slab_units(i))};
-  }
-  return classes;
-}();
-
 // Larger classes are served by one shard for all threads: the lock costs nothing beside the copying
 // of such objects, while half-filled slabs of them in every shard would cost a lot.
 constexpr size_t kShardedMax = size_t{32} << 10;
+constexpr size_t kShardedClasses = class_of(kShardedMax) + 1;
 constexpr size_t kThreadShards = 16;
 constexpr size_t kCommonShard = kThreadShards;
 constexpr size_t kShardCount = kThreadShards + 1;
 
-constexpr size_t run_units(size_t bytes) { return (bytes + kUnitBytes - 1) / kUnitBytes; }
+struct Shard {
+  alignas(kLineBytes) SpinLock lock;
+  uint64_t used_bytes = 0;
+  std::array<List<Span, &Span::links>, kClassCount> slabs;  // those with room
 
-class Shard {
- public:
-  void lock() { lock_.lock(); }
-  bool try_lock() { return lock_.try_lock(); }
-  bool try_lock_briefly() { return lock_.try_lock_briefly(); }
-  void unlock() { lock_.unlock(); }
-
-  // All with the lock held.
-
-  // nullptr when no slab of the class has room.
+  // nullptr when no slab of the class has room. With the lock held.
   void* allocate(size_t object_class) {
-    auto& list = slabs_[object_class];
+    auto& list = slabs[object_class];
     Span* slab = list.first();
     if (slab == nullptr) return nullptr;
     std::byte* object;
@@ -134,31 +116,10 @@ class Shard {
       object = slab->fresh;
       slab->fresh += slab->object_bytes;
     }
-    used_bytes_ += slab->object_bytes;
+    used_bytes += slab->object_bytes;
     if (++slab->used == slab->capacity) list.remove(slab);
     return object;
   }
-
-  // Returns the slab when that made it empty: it is then the caller's.
-  Span* free(Span* slab, void* memory) {
-    slab->freed = ::new (memory) FreeObject{slab->freed};
-    used_bytes_ -= slab->object_bytes;
-    auto& list = slabs_[slab->object_class];
-    const uint32_t used = --slab->used;
-    if (used + 1 == slab->capacity) list.push_first(slab);
-    if (used != 0) return nullptr;
-    list.remove(slab);
-    return slab;
-  }
-
-  void add(Span* slab) { slabs_[slab->object_class].push_last(slab); }
-
-  uint64_t used_bytes() const { return used_bytes_; }
-
- private:
-  alignas(kLineBytes) SpinLock lock_;
-  uint64_t used_bytes_ = 0;
-  std::array<List<Span, &Span::links>, kClassCount> slabs_;  // those with room
 };
 
 constinit PageHeap page_heap;
@@ -173,33 +134,33 @@ thread_local uint32_t home = kNoHome;
 
 // Returns the index of a shard whose lock is now held.
 size_t lock_shard(size_t object_class) {
-  if (kClasses[object_class].bytes > kShardedMax) {
-    shards[kCommonShard].lock();
+  if (object_class >= kShardedClasses) {
+    shards[kCommonShard].lock.lock();
     return kCommonShard;
   }
   if (home == kNoHome) home = next_home.fetch_add(1, std::memory_order_relaxed) % kThreadShards;
-  if (shards[home].try_lock_briefly()) return home;
+  if (shards[home].lock.try_lock_briefly()) return home;
   for (uint32_t i = 1; i < kThreadShards; ++i) {
     const uint32_t other = (home + i) % kThreadShards;
-    if (shards[other].try_lock()) {
+    if (shards[other].lock.try_lock()) {
       home = other;
       return other;
     }
   }
-  shards[home].lock();
+  shards[home].lock.lock();
   return home;
 }
 
 Span* make_slab(size_t object_class, size_t shard) {
-  const SizeClass& size = kClasses[object_class];
-  Span* slab = page_heap.take(size.units, size.bytes > kShardedMax);
+  const size_t bytes = class_bytes(object_class);
+  Span* slab = page_heap.take(slab_units(object_class), bytes > kShardedMax);
   if (slab == nullptr) return nullptr;
   std::byte* begin = run_begin(slab);
   slab->freed = nullptr;
   slab->fresh = begin;
-  slab->object_bytes = size.bytes;
+  slab->object_bytes = static_cast<uint32_t>(bytes);
   slab->used = 0;
-  slab->capacity = static_cast<uint32_t>(static_cast<size_t>(run_end(slab) - begin) / size.bytes);
+  slab->capacity = static_cast<uint32_t>(static_cast<size_t>(run_end(slab) - begin) / bytes);
   slab->object_class = static_cast<uint16_t>(object_class);
   slab->shard = static_cast<uint8_t>(shard);
   return slab;
@@ -208,26 +169,31 @@ Span* make_slab(size_t object_class, size_t shard) {
 void* allocate_in_slab(size_t object_class) {
   const size_t shard = lock_shard(object_class);
   void* object = shards[shard].allocate(object_class);
-  shards[shard].unlock();
+  shards[shard].lock.unlock();
   if (object != nullptr) [[likely]]
     return object;
   Span* slab = make_slab(object_class, shard);
   if (slab == nullptr) return nullptr;
-  std::lock_guard guard(shards[shard]);
-  shards[shard].add(slab);
+  std::lock_guard guard(shards[shard].lock);
+  shards[shard].slabs[object_class].push_last(slab);
   return shards[shard].allocate(object_class);
 }
 
 void free_in_slab(Span* slab, void* memory) {
   Shard& shard = shards[slab->shard];
-  shard.lock();
-  Span* empty = shard.free(slab, memory);
-  shard.unlock();
-  if (empty != nullptr) page_heap.give(empty);
+  shard.lock.lock();
+  slab->freed = ::new (memory) FreeObject{slab->freed};
+  shard.used_bytes -= slab->object_bytes;
+  auto& list = shard.slabs[slab->object_class];
+  const uint32_t used = --slab->used;
+  if (used + 1 == slab->capacity) list.push_first(slab);
+  if (used == 0) list.remove(slab);
+  shard.lock.unlock();
+  if (used == 0) page_heap.give(slab);  // it is ours: nothing leads to it any more
 }
 
 void* allocate_run(size_t bytes) {
-  Span* run = page_heap.take(run_units(bytes), true);
+  Span* run = page_heap.take((bytes + kUnitBytes - 1) / kUnitBytes, true);
   if (run == nullptr) return nullptr;
   run->object_class = 0;
   run_bytes.fetch_add(run->units * kUnitBytes, std::memory_order_relaxed);
@@ -277,20 +243,15 @@ void arena_free(void* memory) noexcept {
   return span->object_class != 0 ? free_in_slab(span, memory) : free_run(span);
 }
 
-size_t arena_footprint(size_t bytes) noexcept {
-  if (bytes > kObjectMax) return bytes;
-  if (bytes <= kSlabObjectMax) return kClasses[class_of(bytes)].bytes;
-  return bytes <= kRunObjectMax ? run_units(bytes) * kUnitBytes : Mappings::footprint(bytes);
-}
-
 ArenaFigures arena_figures() noexcept {
   uint64_t used = run_bytes.load(std::memory_order_relaxed);
   if (kArenaIsMalloc) return {used, used};
   for (Shard& shard : shards) {
-    std::lock_guard guard(shard);
-    used += shard.used_bytes();
+    std::lock_guard guard(shard.lock);
+    used += shard.used_bytes;
   }
-  return {pages_mapped_bytes(), used + mappings.used_bytes()};
+  std::lock_guard guard(mappings.lock);
+  return {pages_mapped_bytes(), used + mappings.used_bytes};
 }
 
 bool arena_provision(size_t spare_bytes) noexcept {
@@ -310,15 +271,15 @@ void arena_set_fault(bool (*new_fault)(size_t bytes)) noexcept {
 }
 
 void arena_prepare_fork() noexcept {
-  for (Shard& shard : shards) shard.lock();
-  page_heap.lock();
-  mappings.lock();
+  for (Shard& shard : shards) shard.lock.lock();
+  page_heap.lock.lock();
+  mappings.lock.lock();
 }
 
 void arena_after_fork() noexcept {
-  mappings.unlock();
-  page_heap.unlock();
-  for (Shard& shard : shards) shard.unlock();
+  mappings.lock.unlock();
+  page_heap.lock.unlock();
+  for (Shard& shard : shards) shard.lock.unlock();
 }
 
 }  // namespace dskvs

@@ -33,12 +33,9 @@ inline constexpr bool kArenaIsMalloc = false;
 // `memory` is from arena_allocate, or nullptr.
 void arena_free(void* memory) noexcept;
 
-// What arena_allocate(bytes) really takes, rounding included: for accounting.
-size_t arena_footprint(size_t bytes) noexcept;
-
 struct ArenaFigures {
   uint64_t mapped_bytes;  // from the system, in use or spare
-  uint64_t used_bytes;    // sum of the footprints of what is allocated
+  uint64_t used_bytes;    // by what is allocated, rounding included
 };
 ArenaFigures arena_figures() noexcept;
 

@@ -143,22 +143,22 @@ void clean(Chunk* chunk, UnitMask units) {
 uint64_t pages_mapped_bytes() noexcept { return mapped_bytes.load(std::memory_order_relaxed); }
 
 Span* PageHeap::take(size_t units, bool whole) noexcept {
-  lock_.lock();
+  lock.lock();
   // Without unit 0, a run of one more unit has room for sure.
   Chunk* chunk = find(whole ? units + 1 : units);
   if (chunk != nullptr) {
     remove(chunk);
   } else {
-    lock_.unlock();
+    lock.unlock();
     chunk = map_chunk();
     if (chunk == nullptr) return nullptr;
-    lock_.lock();
+    lock.lock();
   }
   const size_t first = choose(chunk, units, whole);
   cut(chunk, unit_mask(first, units));
   insert(chunk);
   if (peak_chunks_ != 0) peak_chunks_ = std::max(peak_chunks_, chunks_in_use());
-  lock_.unlock();
+  lock.unlock();
 
   std::fill_n(chunk->first.begin() + first, units, static_cast<uint8_t>(first));
   Span* span = &chunk->spans[first];
@@ -169,39 +169,39 @@ Span* PageHeap::take(size_t units, bool whole) noexcept {
 void PageHeap::give(Span* span) noexcept {
   Chunk* chunk = chunk_of(span);
   const auto first = static_cast<size_t>(span - chunk->spans.data());
-  lock_.lock();
+  lock.lock();
   Chunk* surplus = put_back(chunk, unit_mask(first, span->units), 0);
   while (surplus != nullptr) {
-    lock_.unlock();
+    lock.unlock();
     unmap_chunk(surplus);
-    lock_.lock();
+    lock.lock();
     surplus = take_surplus(spare_max());
   }
-  lock_.unlock();
+  lock.unlock();
 }
 
 bool PageHeap::provision(size_t spare_chunks) noexcept {
   {
-    std::lock_guard guard(lock_);
+    std::lock_guard guard(lock);
     if (spare_chunks_ >= spare_chunks) return false;
   }
   Chunk* chunk = map_chunk();
   if (chunk == nullptr) return false;
   touch(chunk);
-  std::lock_guard guard(lock_);
+  std::lock_guard guard(lock);
   insert(chunk);
   return spare_chunks_ < spare_chunks;
 }
 
 void PageHeap::keep_peak() noexcept {
   constexpr size_t kFade = 64;
-  std::lock_guard guard(lock_);
+  std::lock_guard guard(lock);
   const size_t faded = peak_chunks_ - (peak_chunks_ + kFade - 1) / kFade;
   peak_chunks_ = std::max(chunks_in_use(), faded);
 }
 
 bool PageHeap::trim(size_t spare_chunks) noexcept {
-  lock_.lock();
+  lock.lock();
   peak_chunks_ = 0;
   Chunk* surplus = take_surplus(spare_chunks);
   Chunk* aged = surplus == nullptr ? take_aged(spare_chunks) : nullptr;
@@ -210,12 +210,12 @@ bool PageHeap::trim(size_t spare_chunks) noexcept {
     const UnitMask dirty = aged->free_units & ~aged->clean_units;
     aged->free_units &= ~dirty;
     insert(aged);
-    lock_.unlock();
+    lock.unlock();
     clean(aged, dirty);
-    lock_.lock();
+    lock.lock();
     surplus = put_back(aged, dirty, dirty);
   }
-  lock_.unlock();
+  lock.unlock();
   if (surplus != nullptr) unmap_chunk(surplus);
   return surplus != nullptr || aged != nullptr;
 }
@@ -226,9 +226,8 @@ size_t PageHeap::spare_max() const {
 }
 
 Chunk* PageHeap::find(size_t units) const {
-  const UnitMask long_enough = nonempty_ >> (units - 1);
-  if (long_enough == 0) return nullptr;
-  return by_room_[units + static_cast<size_t>(std::countr_zero(long_enough))].first();
+  while (units < kChunkUnits && by_room_[units].empty()) ++units;
+  return by_room_[units].first();
 }
 
 // Returns a chunk that is to be unmapped, or nullptr.
@@ -261,7 +260,6 @@ Chunk* PageHeap::take_aged(size_t spare_chunks) {
 void PageHeap::insert(Chunk* chunk) {
   chunk->longest_run = longest_run(chunk->free_units);
   by_room_[chunk->longest_run].push_first(chunk);
-  if (chunk->longest_run != 0) nonempty_ |= UnitMask{1} << (chunk->longest_run - 1);
   if (is_aging(chunk)) aging_.push_last(chunk);
   ++chunks_;
   if (is_empty(chunk)) ++spare_chunks_;
@@ -271,11 +269,7 @@ void PageHeap::insert(Chunk* chunk) {
 
 // Before its masks change, or to take it out.
 void PageHeap::remove(Chunk* chunk) {
-  auto& list = by_room_[chunk->longest_run];
-  list.remove(chunk);
-  if (chunk->longest_run != 0 && list.empty()) {
-    nonempty_ &= ~(UnitMask{1} << (chunk->longest_run - 1));
-  }
+  by_room_[chunk->longest_run].remove(chunk);
   if (is_aging(chunk)) aging_.remove(chunk);
   --chunks_;
   if (is_empty(chunk)) --spare_chunks_;
@@ -284,28 +278,27 @@ void PageHeap::remove(Chunk* chunk) {
 }
 
 void* Mappings::allocate(size_t bytes) noexcept {
-  const size_t used_bytes = footprint(bytes);
-  Mapping* mapping = take(used_bytes);
+  const size_t rounded = round_up(bytes + kMappingHeaderBytes, kPageBytes);
+  Mapping* mapping = take(rounded);
   if (mapping == nullptr) {
-    void* memory = map_aligned(used_bytes);
+    void* memory = map_aligned(rounded);
     if (memory == nullptr) return nullptr;
     // Too small for a huge page: all pages at once. Where the kernel cannot, they fault one by one.
-    if (used_bytes < kChunkBytes) ::madvise(memory, used_bytes, MADV_POPULATE_WRITE);
-    mapping = ::new (memory) Mapping{kMappingMark, {}, used_bytes, 0};
+    if (rounded < kChunkBytes) ::madvise(memory, rounded, MADV_POPULATE_WRITE);
+    mapping = ::new (memory) Mapping{kMappingMark, {}, rounded};
   }
-  mapping->used_bytes = used_bytes;
-  std::lock_guard guard(lock_);
-  used_bytes_ += used_bytes;
+  std::lock_guard guard(lock);
+  used_bytes += mapping->bytes;
   return reinterpret_cast<std::byte*>(mapping) + kMappingHeaderBytes;
 }
 
 void Mappings::free(Mapping* mapping) noexcept {
-  lock_.lock();
-  used_bytes_ -= mapping->used_bytes;
-  const size_t spare_bytes = kSpareChunksMin * kChunkBytes + used_bytes_ / 8;
+  lock.lock();
+  used_bytes -= mapping->bytes;
+  const size_t spare_bytes = kSpareChunksMin * kChunkBytes + used_bytes / 8;
   freed_.push_first(mapping);
-  freed_bytes_ += mapping->mapped_bytes;
-  lock_.unlock();
+  freed_bytes_ += mapping->bytes;
+  lock.unlock();
   while (trim(spare_bytes)) {
   }
 }
@@ -313,37 +306,28 @@ void Mappings::free(Mapping* mapping) noexcept {
 bool Mappings::trim(size_t spare_bytes) noexcept {
   Mapping* surplus = nullptr;
   {
-    std::lock_guard guard(lock_);
+    std::lock_guard guard(lock);
     if (freed_bytes_ <= spare_bytes) return false;
     surplus = freed_.last();
-    remove(surplus);
+    freed_.remove(surplus);
+    freed_bytes_ -= surplus->bytes;
   }
-  unmap(surplus, surplus->mapped_bytes);
+  unmap(surplus, surplus->bytes);
   return true;
-}
-
-uint64_t Mappings::used_bytes() noexcept {
-  std::lock_guard guard(lock_);
-  return used_bytes_;
 }
 
 // One that was freed, of so many bytes and at most 1/8 more, or nullptr.
 Mapping* Mappings::take(size_t bytes) {
   constexpr int kLooks = 16;
-  std::lock_guard guard(lock_);
+  std::lock_guard guard(lock);
   Mapping* mapping = freed_.first();
   for (int i = 0; i < kLooks && mapping != nullptr; ++i, mapping = mapping->links.next) {
-    if (mapping->mapped_bytes >= bytes && mapping->mapped_bytes <= bytes + bytes / 8) {
-      remove(mapping);
-      return mapping;
-    }
+    if (mapping->bytes < bytes || mapping->bytes > bytes + bytes / 8) continue;
+    freed_.remove(mapping);
+    freed_bytes_ -= mapping->bytes;
+    return mapping;
   }
   return nullptr;
-}
-
-void Mappings::remove(Mapping* mapping) {
-  freed_.remove(mapping);
-  freed_bytes_ -= mapping->mapped_bytes;
 }
 
 }  // namespace dskvs

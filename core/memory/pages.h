@@ -1,10 +1,9 @@
 // Where the arena has its memory from: chunks cut in runs, and mappings of single large objects.
 //
 // Chunks. Memory comes from the system in chunks of 2 MiB, aligned to their size, for which huge
-// pages are asked: one page fault a chunk instead of 512, and fewer misses of the TLB. Who maps a
-// chunk touches it before others can see it. A chunk is cut in 32 units of 64 KiB. Its header, at
-// the start of unit 0, describes them; it is found by masking the address of any object in the
-// chunk.
+// pages are asked: one page fault a chunk instead of 512, and fewer misses of the TLB. A chunk is
+// cut in 32 units of 64 KiB. Its header, at the start of unit 0, describes them; it is found by
+// masking the address of any object in the chunk.
 //
 // Runs. The page heap hands out runs of adjacent units, from the fullest chunk that has room, so
 // that others become empty and go back to the system. A chunk in use may have many free units that
@@ -74,8 +73,7 @@ struct Chunk {
 struct Mapping {
   uint8_t mark;
   Links<Mapping> links;
-  size_t mapped_bytes;
-  size_t used_bytes;
+  size_t bytes;
 };
 inline constexpr uint8_t kMappingMark = 0xff;
 inline constexpr size_t kMappingHeaderBytes = kLineBytes;
@@ -122,8 +120,7 @@ class PageHeap {
   // use. False when there is nothing to do.
   bool trim(size_t spare_chunks) noexcept;
 
-  void lock() noexcept { lock_.lock(); }
-  void unlock() noexcept { lock_.unlock(); }
+  SpinLock lock;  // guards all below
 
  private:
   Chunk* find(size_t units) const;
@@ -135,11 +132,9 @@ class PageHeap {
   void insert(Chunk* chunk);
   void remove(Chunk* chunk);
 
-  SpinLock lock_;
   // By the longest free run.
   std::array<List<Chunk, &Chunk::by_room>, kChunkUnits + 1> by_room_;
   List<Chunk, &Chunk::by_age> aging_;  // chunks in use that have much to give back
-  UnitMask nonempty_ = 0;              // bit i: by_room_[i + 1]
   size_t chunks_ = 0;
   size_t spare_chunks_ = 0;  // without a used unit
   size_t peak_chunks_ = 0;   // in use, since keep_peak; 0: is not kept
@@ -153,28 +148,18 @@ class Mappings {
   void* allocate(size_t bytes) noexcept;
   void free(Mapping* mapping) noexcept;
 
-  // What allocate(bytes) uses.
-  static constexpr size_t footprint(size_t bytes) {
-    return round_up(bytes + kMappingHeaderBytes, kPageBytes);
-  }
-
   // One step towards keeping no more than so much of what was freed. False when there is nothing to
   // do.
   bool trim(size_t spare_bytes) noexcept;
 
-  uint64_t used_bytes() noexcept;
-
-  void lock() noexcept { lock_.lock(); }
-  void unlock() noexcept { lock_.unlock(); }
+  SpinLock lock;  // guards all below
+  size_t used_bytes = 0;
 
  private:
   Mapping* take(size_t bytes);
-  void remove(Mapping* mapping);
 
-  SpinLock lock_;
   List<Mapping, &Mapping::links> freed_;  // the last one first
   size_t freed_bytes_ = 0;
-  size_t used_bytes_ = 0;
 };
 
 }  // namespace dskvs
