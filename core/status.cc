@@ -2,56 +2,41 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace dskvs {
 namespace {
 
 thread_local char last_error_text[kErrorTextSizeMax + 1];
 
+constexpr std::pair<int32_t, const char*> kNames[] = {
+    {DSKVS_OK, "DSKVS_OK"},
+    {DSKVS_NOT_FOUND, "DSKVS_NOT_FOUND"},
+    {DSKVS_TIMEOUT, "DSKVS_TIMEOUT"},
+    {DSKVS_CONFLICT, "DSKVS_CONFLICT"},
+    {DSKVS_ERR_ARGUMENT, "DSKVS_ERR_ARGUMENT"},
+    {DSKVS_ERR_KEY, "DSKVS_ERR_KEY"},
+    {DSKVS_ERR_PATH, "DSKVS_ERR_PATH"},
+    {DSKVS_ERR_LOCKED, "DSKVS_ERR_LOCKED"},
+    {DSKVS_ERR_CLOSED, "DSKVS_ERR_CLOSED"},
+    {DSKVS_ERR_FORKED, "DSKVS_ERR_FORKED"},
+    {DSKVS_ERR_READ_ONLY, "DSKVS_ERR_READ_ONLY"},
+    {DSKVS_ERR_BUFFER, "DSKVS_ERR_BUFFER"},
+    {DSKVS_ERR_CANCELLED, "DSKVS_ERR_CANCELLED"},
+    {DSKVS_ERR_MEMORY, "DSKVS_ERR_MEMORY"},
+    {DSKVS_ERR_FULL, "DSKVS_ERR_FULL"},
+    {DSKVS_ERR_SPACE, "DSKVS_ERR_SPACE"},
+    {DSKVS_ERR_IO, "DSKVS_ERR_IO"},
+    {DSKVS_ERR_CORRUPT, "DSKVS_ERR_CORRUPT"},
+    {DSKVS_ERR_VERSION, "DSKVS_ERR_VERSION"},
+    {DSKVS_ERR_INTERNAL, "DSKVS_ERR_INTERNAL"},
+};
+
 }  // namespace
 
 const char* status_name(int32_t status) noexcept {
-  switch (static_cast<Status>(status)) {
-    case Status::kOk:
-      return "DSKVS_OK";
-    case Status::kNotFound:
-      return "DSKVS_NOT_FOUND";
-    case Status::kTimeout:
-      return "DSKVS_TIMEOUT";
-    case Status::kConflict:
-      return "DSKVS_CONFLICT";
-    case Status::kArgument:
-      return "DSKVS_ERR_ARGUMENT";
-    case Status::kKey:
-      return "DSKVS_ERR_KEY";
-    case Status::kPath:
-      return "DSKVS_ERR_PATH";
-    case Status::kLocked:
-      return "DSKVS_ERR_LOCKED";
-    case Status::kClosed:
-      return "DSKVS_ERR_CLOSED";
-    case Status::kForked:
-      return "DSKVS_ERR_FORKED";
-    case Status::kReadOnly:
-      return "DSKVS_ERR_READ_ONLY";
-    case Status::kBuffer:
-      return "DSKVS_ERR_BUFFER";
-    case Status::kCancelled:
-      return "DSKVS_ERR_CANCELLED";
-    case Status::kMemory:
-      return "DSKVS_ERR_MEMORY";
-    case Status::kFull:
-      return "DSKVS_ERR_FULL";
-    case Status::kSpace:
-      return "DSKVS_ERR_SPACE";
-    case Status::kIo:
-      return "DSKVS_ERR_IO";
-    case Status::kCorrupt:
-      return "DSKVS_ERR_CORRUPT";
-    case Status::kVersion:
-      return "DSKVS_ERR_VERSION";
-    case Status::kInternal:
-      return "DSKVS_ERR_INTERNAL";
+  for (const auto& [code, name] : kNames) {
+    if (code == status) return name;
   }
   return "unknown status";
 }
@@ -65,9 +50,7 @@ void set_last_error(std::string_view text) noexcept {
 }
 
 void explain(fmt::string_view format, fmt::format_args args) noexcept {
-  char text[kErrorTextSizeMax];
-  auto end = fmt::vformat_to_n(text, sizeof text, format, args);
-  set_last_error({text, end.size < sizeof text ? end.size : sizeof text});
+  *fmt::vformat_to_n(last_error_text, kErrorTextSizeMax, format, args).out = '\0';
 }
 
 }  // namespace dskvs

@@ -47,7 +47,7 @@ void set_last_error(std::string_view text) noexcept;
 void explain(fmt::string_view format, fmt::format_args args) noexcept;
 
 // Explains, then returns `status`. The text names paths, sizes and rules; never the bytes of keys
-// and values, which may be secret.
+// and values, which may be secret. No argument is a part of last_error(), which it overwrites.
 template <typename... Args>
 Status fail(Status status, fmt::format_string<Args...> format, Args&&... args) noexcept {
   explain(format, fmt::make_format_args(args...));
