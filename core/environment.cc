@@ -5,13 +5,9 @@
 namespace dskvs {
 namespace {
 
+// So few bytes come at once, or not at all.
 void system_random(void* bytes, size_t size) noexcept {
-  auto* at = static_cast<char*>(bytes);
-  while (size != 0) {
-    ssize_t got = getrandom(at, size, 0);
-    if (got < 0) continue;  // EINTR
-    at += got;
-    size -= static_cast<size_t>(got);
+  while (::getrandom(bytes, size, 0) != static_cast<ssize_t>(size)) {
   }
 }
 
