@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <new>
 #include <utility>
 
 namespace dskvs {
@@ -39,7 +38,11 @@ LogWriter::LogWriter(Directory& directory, LogPosition position, uint64_t segmen
       staging_(new std::byte[kStagingBytes]) {
   if (!live_.empty()) durable_.first_live = live_.front().id;
   pieces_.reserve(kPiecesMax);
-  (void)find_reserve();
+  const KeptErrorText kept;  // that there is no reserve is no failure
+  std::unique_ptr<File> file;
+  Status status = directory_.open_file(kReserveName, FileMode::kRead, &file);
+  if (status == Status::kOk) status = file->size(&reserve_bytes_);
+  reserve_works_ = status == Status::kOk || status == Status::kNotFound;
 }
 
 LogWriter::~LogWriter() {
@@ -47,7 +50,8 @@ LogWriter::~LogWriter() {
 }
 
 Status LogWriter::begin(uint64_t last_epoch) {
-  if (Status status = reserve_lists(); status != Status::kOk) return status;
+  // So that nothing has to grow while a segment changes its place from one list to another.
+  for (auto* list : {&live_, &abandoned_, &garbage_}) list->reserve(segments() + 4);
   if (must_rotate()) {
     if (Status status = rotate(); status != Status::kOk) return status;
   }
@@ -64,18 +68,6 @@ Status LogWriter::begin(uint64_t last_epoch) {
 void LogWriter::begin_batch(uint64_t first_epoch, uint64_t last_epoch) {
   batch_ = {.first_epoch = first_epoch, .last_epoch = last_epoch, .store_id = store_id_};
   batch_start_ = offset_;
-}
-
-// So that nothing has to grow while a segment changes its place from one list to another.
-Status LogWriter::reserve_lists() try {
-  const size_t all =
-      live_.size() + zombies_.size() + abandoned_.size() + garbage_.size() + size_t{4};
-  live_.reserve(all);
-  garbage_.reserve(all);
-  abandoned_.reserve(4);
-  return Status::kOk;
-} catch (const std::bad_alloc&) {
-  return fail(Status::kMemory, "no memory to list the segments of '{}'", directory_.path());
 }
 
 bool LogWriter::must_rotate() const {
@@ -96,10 +88,7 @@ uint64_t LogWriter::undurable_bytes() const {
 // What the full segment holds becomes durable before its successor is there.
 Status LogWriter::rotate() {
   if (Status status = sync(); status != Status::kOk) return status;
-  if (file_ == nullptr) return Status::kOk;
-  const Status status = file_->close();
-  file_.reset();
-  return status;
+  return file_ == nullptr ? Status::kOk : std::exchange(file_, nullptr)->close();
 }
 
 Status LogWriter::create_segment() {
@@ -108,14 +97,9 @@ Status LogWriter::create_segment() {
   }
   const uint64_t id = next_segment_id_++;
   const SegmentName name(id);
-  Status status = directory_.open_file(name.text, FileMode::kCreate, &file_);
-  if (status == Status::kSpace && free_room()) {
-    status = directory_.open_file(name.text, FileMode::kCreate, &file_);
-  }
-  if (status != Status::kOk) {
-    file_.reset();
-    return status;
-  }
+  Status status =
+      with_room([&] { return directory_.open_file(name.text, FileMode::kCreate, &file_); });
+  if (status != Status::kOk) return status;
   live_.push_back({id, 0, 0});
   status = write_segment_header(id);
   if (status != Status::kOk) return abandon(status);
@@ -142,19 +126,6 @@ Status LogWriter::write_segment_header(uint64_t id) {
   if (Status status = write({&piece, 1}, kBlockBytes); status != Status::kOk) return status;
   if (Status status = file_->sync(); status != Status::kOk) return status;
   return directory_.sync();
-}
-
-Status LogWriter::drop(std::string_view collection) {
-  return append(FrameType::kDrop, collection, {}, nullptr, 0);
-}
-
-Status LogWriter::remove(std::string_view collection, std::string_view member) {
-  return append(FrameType::kRemove, collection, member, nullptr, 0);
-}
-
-Status LogWriter::put(std::string_view collection, std::string_view member, const void* value,
-                      uint64_t value_size) {
-  return append(FrameType::kPut, collection, member, value, value_size);
 }
 
 Status LogWriter::append(FrameType type, std::string_view collection, std::string_view member,
@@ -232,9 +203,14 @@ Status LogWriter::flush() {
 
 // A full disk may be helped: a write that failed for want of room was refused before anything got
 // dirty that could be forgotten, so the same bytes may be written to the same place again.
+template <typename Call>
+Status LogWriter::with_room(Call&& call) {
+  const Status status = call();
+  return status == Status::kSpace && free_room() ? call() : status;
+}
+
 Status LogWriter::write(std::span<const Piece> pieces, uint64_t bytes) {
-  Status status = file_->write(flushed_offset_, pieces);
-  if (status == Status::kSpace && free_room()) status = file_->write(flushed_offset_, pieces);
+  const Status status = with_room([&] { return file_->write(flushed_offset_, pieces); });
   if (status != Status::kOk) return status;
   flushed_offset_ += bytes;
   live_.back().bytes = flushed_offset_;
@@ -262,17 +238,16 @@ Status LogWriter::write_commit(uint64_t first_live_segment) {
   return flush();
 }
 
-Status LogWriter::sync() {
+Status LogWriter::sync(bool waits) {
   if (Status status = finish_sync(); status != Status::kOk) return status;
   if (file_ == nullptr || durable_.epoch == written_.epoch) return Status::kOk;
-  const Status status = prepare_sync();
-  return file_ == nullptr ? status : end_sync(file_->sync());
-}
-
-Status LogWriter::start_sync() {
-  if (file_ == nullptr || durable_.epoch == written_.epoch) return Status::kOk;
-  const Status status = prepare_sync();
-  if (file_ == nullptr) return status;
+  // When the padding cannot be written the segment is abandoned; that may have made all durable.
+  if (Status status = write_padding(); status != Status::kOk) {
+    status = abandon_after_write(status);
+    return durable_.epoch == written_.epoch ? Status::kOk : status;
+  }
+  goal_ = written_;
+  if (waits) return end_sync(file_->sync());
   errand_ = Errand::kSync;
   worker_->start([this] { return file_->sync(); });
   return Status::kOk;
@@ -285,11 +260,11 @@ void LogWriter::start_unlink() {
 }
 
 Status LogWriter::finish_errand() {
-  if (errand_ == Errand::kSync) return finish_sync();
-  if (errand_ == Errand::kNone) return Status::kOk;
-  errand_ = Errand::kNone;
-  end_unlink(worker_->wait());
-  return Status::kOk;
+  if (errand_ == Errand::kUnlink) {
+    errand_ = Errand::kNone;
+    end_unlink(worker_->wait());
+  }
+  return finish_sync();
 }
 
 Status LogWriter::finish_sync() {
@@ -305,16 +280,6 @@ void LogWriter::end_unlink(Status status) {
   const SegmentFile segment = garbage_.front();
   garbage_.erase(garbage_.begin());
   if (status != Status::kOk && status != Status::kNotFound) garbage_.push_back(segment);
-}
-
-// When the padding cannot be written the segment is abandoned; that may have made all durable.
-Status LogWriter::prepare_sync() {
-  if (Status status = write_padding(); status != Status::kOk) {
-    status = abandon_after_write(status);
-    return durable_.epoch == written_.epoch ? Status::kOk : status;
-  }
-  goal_ = written_;
-  return Status::kOk;
 }
 
 Status LogWriter::end_sync(Status status) {
@@ -338,11 +303,9 @@ Status LogWriter::write_padding() {
 void LogWriter::became_durable() {
   durable_ = goal_;
   ++syncs_;
-  const auto first_live = std::find_if(live_.begin(), live_.end(), [this](const SegmentFile& s) {
-    return s.id >= durable_.first_live;
-  });
-  garbage_.insert(garbage_.end(), live_.begin(), first_live);
-  live_.erase(live_.begin(), first_live);
+  const auto first_live = first_in_use(durable_);
+  garbage_.insert(garbage_.end(), live_.cbegin(), first_live);
+  live_.erase(live_.cbegin(), first_live);
   garbage_.insert(garbage_.end(), zombies_.begin(), zombies_.end());
   zombies_.clear();
   garbage_.insert(garbage_.end(), abandoned_.begin(), abandoned_.end());
@@ -365,8 +328,7 @@ Status LogWriter::abandon_after_write(Status status) {
 }
 
 Status LogWriter::abandon(Status status) {
-  (void)file_->close();
-  file_.reset();
+  (void)std::exchange(file_, nullptr)->close();
   written_.first_live = durable_.first_live;
   SegmentFile left = live_.back();
   live_.pop_back();
@@ -403,9 +365,7 @@ Status LogWriter::close() {
   if (file_ == nullptr) return Status::kOk;
   begin_batch(written_.epoch + 1, written_.epoch);  // an empty range: it commits nothing
   if (write_commit(written_.first_live) == Status::kOk) live_.back().end = offset_;
-  const Status status = file_->close();
-  file_.reset();
-  return status;
+  return std::exchange(file_, nullptr)->close();
 }
 
 void LogWriter::give_up() {
@@ -414,11 +374,9 @@ void LogWriter::give_up() {
   make_reserve();
 }
 
-std::span<const SegmentFile> LogWriter::segments_in_use() const {
-  const auto first = std::find_if(live_.begin(), live_.end(), [this](const SegmentFile& s) {
-    return s.id >= written_.first_live;
-  });
-  return {first, live_.end()};
+std::vector<SegmentFile>::const_iterator LogWriter::first_in_use(const Point& commit) const {
+  return std::find_if(live_.begin(), live_.end(),
+                      [&](const SegmentFile& s) { return s.id >= commit.first_live; });
 }
 
 uint64_t LogWriter::bytes_in_use() const {
@@ -439,35 +397,24 @@ uint64_t LogWriter::disk_bytes() const {
   return bytes;
 }
 
-// Whether there is one, of whatever size.
-bool LogWriter::find_reserve() {
-  const KeptErrorText kept;  // that there is none is no failure
-  std::unique_ptr<File> file;
-  Status status = directory_.open_file(kReserveName, FileMode::kRead, &file);
-  if (status == Status::kOk) status = file->size(&reserve_bytes_);
-  reserve_works_ = status == Status::kOk || status == Status::kNotFound;
-  return status == Status::kOk;
-}
-
 // Room that is given up when the disk is full, so that removals, and the close, still get through.
 // Not before anything is durable: where there is a reserve, recovery misses a log that is gone.
 void LogWriter::make_reserve() {
   if (reserve_bytes_ >= kReserveBytes || !reserve_works_ || durable_.epoch == 0) return;
-  const bool too_small = find_reserve();  // as a crash may leave it
-  if (too_small && directory_.unlink(kReserveName) != Status::kOk) reserve_works_ = false;
-  if (!reserve_works_) return;
+  const KeptErrorText kept;  // that there is none, or no room for it, is no failure
   reserve_bytes_ = 0;
+  Status status = directory_.unlink(kReserveName);  // a crash may leave one that is too small
+  reserve_works_ = status == Status::kOk || status == Status::kNotFound;
+  if (!reserve_works_) return;
   std::unique_ptr<File> file;
-  Status status = directory_.open_file(kReserveName, FileMode::kCreate, &file);
-  if (status != Status::kOk) return;
+  if (directory_.open_file(kReserveName, FileMode::kCreate, &file) != Status::kOk) return;
   status = file->allocate(kReserveBytes);
   if (status == Status::kOk) {
     reserve_bytes_ = kReserveBytes;
     return;
   }
-  reserve_works_ = status == Status::kSpace;
   file.reset();
-  if (directory_.unlink(kReserveName) != Status::kOk) reserve_works_ = false;
+  reserve_works_ = directory_.unlink(kReserveName) == Status::kOk && status == Status::kSpace;
 }
 
 // On a full disk: the reserve, and what the session before could not write either.

@@ -7,9 +7,9 @@
 // little in it is not durable and no errand keeps the disk busy, or when it is twice as long.
 //
 // Errands. With a Worker, syncing and unlinking go on beside the batches to come: one at a time is
-// begun by start_sync() or start_unlink(), and takes effect with finish_errand(). What is written
+// begun by sync(false) or start_unlink(), and takes effect with finish_errand(). What is written
 // while a sync is under way counts for the next one. Whatever closes the segment waits for its sync
-// first. Without a Worker, and in sync(), all is done before the call returns.
+// first. Without a Worker, and in sync(true), all is done before the call returns.
 //
 // Failures. Whatever fails, write, sync or creation, the call returns its status (fail() has the
 // text), the batch under way has no effect, and the segment is abandoned: it is never written or
@@ -27,7 +27,8 @@
 // are unlinked once that commit is durable. After an abandonment it is again what the last durable
 // commit said, until a commit() names it anew.
 //
-// Memory. Everything is allocated in the constructor and, a few words a segment, in begin().
+// Memory. Everything is allocated in the constructor and, a few words a segment, in begin(). Both
+// throw bad_alloc.
 #pragma once
 
 #include "disk/file.h"
@@ -71,21 +72,23 @@ class LogWriter {
 
   // Within a batch, in any order that the caller wants recovery to repeat. kIo, kSpace: the batch
   // is over. `value` stays as it is until commit() returns.
-  Status drop(std::string_view collection);
-  Status remove(std::string_view collection, std::string_view member);
+  Status drop(std::string_view collection) { return append(FrameType::kDrop, collection); }
+  Status remove(std::string_view collection, std::string_view member) {
+    return append(FrameType::kRemove, collection, member);
+  }
   Status put(std::string_view collection, std::string_view member, const void* value,
-             uint64_t value_size);
+             uint64_t value_size) {
+    return append(FrameType::kPut, collection, member, value, value_size);
+  }
 
   // Closes the batch: all of it is with the system, and written_epoch() is the range's last.
   // `first_live_segment` 0: as before. kIo, kSpace.
   Status commit(uint64_t first_live_segment);
 
   // Makes everything committed durable, then unlinks what is of no use any more. Nothing to do is
-  // kOk. REQUIRES: no open batch. kIo, kSpace.
-  Status sync();
-
-  // Begins a sync. REQUIRES: a Worker, no errand. kIo, kSpace: none is under way.
-  Status start_sync();
+  // kOk. REQUIRES: no open batch. kIo, kSpace. Unless it `waits`, the sync is an errand that is
+  // only begun; a failure: none is under way. REQUIRES then: a Worker, no errand.
+  Status sync(bool waits = true);
   // Begins to unlink one file. REQUIRES: a Worker, no errand, has_files_to_unlink().
   void start_unlink();
   bool has_files_to_unlink() const { return pins_ == 0 && unlinks_to_try_ != 0; }
@@ -104,7 +107,6 @@ class LogWriter {
   uint64_t durable_epoch() const { return durable_.epoch; }
 
   uint64_t segment() const { return file_ == nullptr ? 0 : live_.back().id; }  // the one written to
-  uint64_t segment_offset() const { return offset_; }  // where its next frame goes
   // The segment in hand has become long, and is left when little in it is not durable and there is
   // no errand. REQUIRES: there is one.
   bool segment_full() const { return offset_ >= segment_bytes_; }
@@ -114,9 +116,13 @@ class LogWriter {
   uint64_t undurable_bytes() const;
   // A sync would let segments go.
   bool has_dead_segments() const { return written_.first_live > durable_.first_live; }
-  const std::vector<SegmentFile>& live_segments() const { return live_; }  // oldest first
+  // Oldest first, each up to its last commit. Directly after a sync() that returned kOk they are,
+  // copied, this store at durable_epoch(); pinned while they are copied.
+  const std::vector<SegmentFile>& live_segments() const { return live_; }
   // Of them those that are of use still, as soon as all is durable.
-  std::span<const SegmentFile> segments_in_use() const;
+  std::span<const SegmentFile> segments_in_use() const {
+    return {first_in_use(written_), live_.end()};
+  }
   uint64_t bytes_in_use() const;  // of them
 
   uint64_t segments() const;    // files, of use or not
@@ -125,9 +131,6 @@ class LogWriter {
   uint64_t bytes_written() const { return bytes_written_; }  // since construction
   uint64_t syncs() const { return syncs_; }                  // that moved durable_epoch()
 
-  // The live segments, each up to its last commit: copied, they are this store at durable_epoch().
-  // REQUIRES: directly after a sync() that returned kOk, and pinned while it is copied.
-  std::vector<SegmentFile> snapshot() const { return live_; }
   void pin() { ++pins_; }  // while pinned nothing is unlinked
   void unpin() {
     --pins_;
@@ -144,23 +147,24 @@ class LogWriter {
     uint64_t first_live = 0;  // segment, as it says; 0: none did
   };
 
-  Status reserve_lists();
+  std::vector<SegmentFile>::const_iterator first_in_use(const Point& commit) const;
   bool must_rotate() const;
   void begin_batch(uint64_t first_epoch, uint64_t last_epoch);
   Status rotate();
   Status create_segment();
   Status write_segment_header(uint64_t id);
-  Status append(FrameType type, std::string_view collection, std::string_view member,
-                const void* value, uint64_t value_size);
+  Status append(FrameType type, std::string_view collection, std::string_view member = {},
+                const void* value = nullptr, uint64_t value_size = 0);
   uint64_t stage_frame(FrameType type, uint16_t key_size, uint64_t value_size,
                        const void* large_value);
   Status make_room(size_t bytes);
   void cut_piece();
   Status flush();
+  template <typename Call>
+  Status with_room(Call&& call);
   Status write(std::span<const Piece> pieces, uint64_t bytes);
   Status write_commit(uint64_t first_live_segment);
   Status write_padding();
-  Status prepare_sync();
   Status finish_sync();
   Status end_sync(Status status);
   void end_unlink(Status status);
@@ -169,7 +173,6 @@ class LogWriter {
   Status abandon(Status status);
   void note_garbage();
   void unlink_garbage();
-  bool find_reserve();
   void make_reserve();
   bool free_room();
   void cut_behind(SegmentFile& segment, uint64_t end);

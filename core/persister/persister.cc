@@ -125,7 +125,7 @@ bool Persister::step_snapshot() noexcept {
   if (sync_log(true) != Status::kOk) return true;
   std::vector<SegmentFile> snapshot;
   Status copied = without_throwing([&] {
-    snapshot = log_.snapshot();
+    snapshot = log_.live_segments();
     return Status::kOk;
   });
   if (copied != Status::kOk) return false;  // tried again
@@ -233,7 +233,7 @@ Status Persister::sync_log(bool waits) noexcept {
   uint64_t segment = log_.segment();
   pace_.sync_begins(environment_.clock.now_us());
   unsynced_since_us_ = 0;
-  Status status = without_throwing([&] { return waits ? log_.sync() : log_.start_sync(); });
+  Status status = without_throwing([&] { return log_.sync(waits); });
   return !waits && log_.has_errand() ? Status::kOk : end_sync(status, segment);
 }
 

@@ -54,9 +54,9 @@ FAULTS = [
     ("rotation_without_sync", "a segment has a successor before it is durable",
      "disk/log_writer.cc",
      "  if (Status status = sync(); status != Status::kOk) return status;\n"
-     "  if (file_ == nullptr) return Status::kOk;\n  const Status status = file_->close();",
+     "  return file_ == nullptr ?",
      "  if (Status status = PLANTED ? Status::kOk : sync(); status != Status::kOk) return status;\n"
-     "  if (file_ == nullptr) return Status::kOk;\n  const Status status = file_->close();"),
+     "  return file_ == nullptr ?"),
     ("append_to_torn_tail", "after an unclean open the old file is written to",
      "disk/log_writer.cc",
      "  if (fresh) {\n    if (Status status = create_segment(); status != Status::kOk) return status;",

@@ -156,14 +156,14 @@ TEST_CASE("a full segment is left when there is no errand, or when it is twice a
       REQUIRE(sim.client.write() == Status::kOk);
     }
     const uint64_t segment = sim.writer.segment();
-    REQUIRE(sim.writer.start_sync() == Status::kOk);
+    REQUIRE(sim.writer.sync(false) == Status::kOk);
     sim.client.put("a/b", value_of(5000, 2));
     REQUIRE(sim.client.write() == Status::kOk);
     CHECK(sim.writer.segment() == segment);
     if (finish) REQUIRE(sim.writer.finish_errand() == Status::kOk);
     uint64_t writes = 0;
     for (; sim.writer.segment() == segment; ++writes) {
-      REQUIRE(sim.writer.segment_offset() < 2 * kSegmentBytes + 10'000);
+      REQUIRE(sim.writer.live_segments().back().bytes < 2 * kSegmentBytes + 10'000);
       sim.client.put("a/b", value_of(5000, 3));
       REQUIRE(sim.client.write() == Status::kOk);
     }
@@ -343,9 +343,10 @@ TEST_CASE("a sync pads to the next block, or the one behind it when no frame has
     Simulated sim;
     sim.client.put("a/b", value_of(size, 1));
     REQUIRE(sim.client.write() == Status::kOk);
-    REQUIRE(sim.writer.segment_offset() == kSegmentStart + size + 27 + kCommitFrameBytes);
+    REQUIRE(sim.writer.live_segments().back().bytes ==
+            kSegmentStart + size + 27 + kCommitFrameBytes);
     REQUIRE(sim.writer.sync() == Status::kOk);
-    REQUIRE(sim.writer.segment_offset() == end);
+    REQUIRE(sim.writer.live_segments().back().bytes == end);
     REQUIRE(sim.writer.sync() == Status::kOk);  // nothing to do
     REQUIRE(sim.writer.syncs() == 1);
   }
@@ -353,12 +354,12 @@ TEST_CASE("a sync pads to the next block, or the one behind it when no frame has
 
 TEST_CASE("a sync that is under way counts for what was written before it, and only that") {
   Simulated sim(Errands::kSameThread);
-  REQUIRE(sim.writer.start_sync() == Status::kOk);
+  REQUIRE(sim.writer.sync(false) == Status::kOk);
   REQUIRE_FALSE(sim.writer.has_errand());  // there was nothing to sync
   REQUIRE(sim.writer.finish_errand() == Status::kOk);
   sim.client.put("a/1", "one");
   REQUIRE(sim.client.write() == Status::kOk);
-  REQUIRE(sim.writer.start_sync() == Status::kOk);
+  REQUIRE(sim.writer.sync(false) == Status::kOk);
   REQUIRE(sim.writer.has_errand());
   sim.client.put("a/2", "two");
   REQUIRE(sim.client.write() == Status::kOk);
@@ -366,10 +367,10 @@ TEST_CASE("a sync that is under way counts for what was written before it, and o
   REQUIRE(sim.writer.finish_errand() == Status::kOk);
   REQUIRE(sim.writer.durable_epoch() == 1);
   REQUIRE(sim.writer.written_epoch() == 2);
-  REQUIRE(sim.writer.start_sync() == Status::kOk);
+  REQUIRE(sim.writer.sync(false) == Status::kOk);
   REQUIRE(sim.writer.finish_errand() == Status::kOk);
   REQUIRE(sim.writer.durable_epoch() == 2);
-  REQUIRE(sim.writer.start_sync() == Status::kOk);
+  REQUIRE(sim.writer.sync(false) == Status::kOk);
   REQUIRE_FALSE(sim.writer.has_errand());
   require_survives_power_cut(sim.files.disk(), sim.client);
 }
@@ -380,7 +381,7 @@ TEST_CASE("close reports the sync that failed, whoever made it") {
     sim.client.put("a/1", "one");
     REQUIRE(sim.client.write() == Status::kOk);
     sim.fail_call(1);  // behind the padding
-    if (under_way) REQUIRE(sim.writer.start_sync() == Status::kOk);
+    if (under_way) REQUIRE(sim.writer.sync(false) == Status::kOk);
     REQUIRE(sim.writer.close() == Status::kIo);
     REQUIRE(sim.files.faults_raised() == 1);
     REQUIRE(sim.writer.durable_epoch() == 0);
@@ -393,7 +394,7 @@ TEST_CASE("a sync waits for the one that is under way, and fails with it") {
   sim.client.put("a/1", "one");
   REQUIRE(sim.client.write() == Status::kOk);
   sim.fail_call(1);  // behind the padding
-  REQUIRE(sim.writer.start_sync() == Status::kOk);
+  REQUIRE(sim.writer.sync(false) == Status::kOk);
   REQUIRE(sim.writer.sync() == Status::kIo);
   REQUIRE_FALSE(sim.writer.has_errand());
   REQUIRE(sim.writer.continues_from_durable());
@@ -407,7 +408,7 @@ TEST_CASE("a sync that cannot even begin abandons the segment") {
   sim.client.put("a/1", "one");
   REQUIRE(sim.client.write() == Status::kOk);
   sim.files.set_fault({.call = sim.files.calls(), .error = SimError::kEio, .sticky = true});
-  REQUIRE(sim.writer.start_sync() == Status::kIo);
+  REQUIRE(sim.writer.sync(false) == Status::kIo);
   REQUIRE_FALSE(sim.writer.has_errand());
   REQUIRE(sim.writer.continues_from_durable());
   sim.files.clear_fault();
@@ -456,7 +457,7 @@ TEST_CASE("a writer that goes while an errand is under way waits for it") {
   Simulated sim(Errands::kSameThread);
   sim.client.put("a/1", "one");
   REQUIRE(sim.client.write() == Status::kOk);
-  REQUIRE(sim.writer.start_sync() == Status::kOk);
+  REQUIRE(sim.writer.sync(false) == Status::kOk);
   sim.client.writer.reset();
   require_survives_power_cut(sim.files.disk(), sim.client);
 
@@ -504,7 +505,7 @@ TEST_CASE("a writer that goes while an errand is under way waits for it") {
   REQUIRE(client.write() == Status::kOk);
   sync.slow = true;
   sync.ended = false;
-  REQUIRE(client.writer->start_sync() == Status::kOk);
+  REQUIRE(client.writer->sync(false) == Status::kOk);
   client.writer.reset();
   REQUIRE(sync.ended);
 }

@@ -408,13 +408,13 @@ TEST_CASE("a backup is the store; a failed one leaves nothing") {
   }
   REQUIRE(client.writer->sync() == Status::kOk);
   const auto to = open_locked(posix_file_system(), (temp / "to").c_str());
-  REQUIRE(copy_segments(*from, *to, client.writer->snapshot()) == Status::kOk);
+  REQUIRE(copy_segments(*from, *to, client.writer->live_segments()) == Status::kOk);
   const Recovered found = recover_all(*to);
   REQUIRE(found.status == Status::kOk);
   REQUIRE(found.contents == client.at(client.accepted()));
 
   const std::string other = temp / "other";
-  std::vector<SegmentFile> snapshot = client.writer->snapshot();
+  std::vector<SegmentFile> snapshot = client.writer->live_segments();
   snapshot.push_back({.id = 999, .bytes = 5000, .end = 5000});
   {
     NewStore target;

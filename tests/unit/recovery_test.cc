@@ -57,7 +57,7 @@ struct OneSegment : History {
     REQUIRE(client.write() == Status::kOk);
     client.accept({{FrameType::kPut, "a/2", ""}, {FrameType::kRemove, "b/1", {}}});
     REQUIRE(client.write() == Status::kOk);
-    durable_end = client.writer->segment_offset();
+    durable_end = client.writer->live_segments().back().bytes;
     REQUIRE(client.writer->sync() == Status::kOk);
     client.accept({{FrameType::kDrop, "a", {}}, {FrameType::kPut, "a/3", value_of(50, 3)}});
     REQUIRE(client.write() == Status::kOk);
