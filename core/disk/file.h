@@ -40,7 +40,7 @@ class File {
 
   // Asks the system to begin writing what is dirty in this range, and does not wait: a later sync()
   // is then short. Only a hint.
-  virtual void start_writeback(uint64_t offset, uint64_t size) = 0;
+  virtual void start_writeback(uint64_t /*offset*/, uint64_t /*size*/) {}
 
   // Asks the system to read this range ahead, and does not wait. Only a hint.
   virtual void start_reading(uint64_t /*offset*/, uint64_t /*size*/) {}
@@ -58,11 +58,6 @@ class File {
   virtual Status close() = 0;
 };
 
-struct DirectoryEntry {
-  std::string name;
-  bool regular;  // a regular file, not a link to one
-};
-
 enum class FileMode {
   kRead,    // must exist
   kCreate,  // must not exist; opened for reading and writing
@@ -74,8 +69,8 @@ class Directory {
  public:
   virtual ~Directory() = default;  // gives the lock back
 
-  // All entries but "." and "..", in no order. kIo.
-  virtual Status list(std::vector<DirectoryEntry>* entries) = 0;
+  // The names of all but "." and "..", in no order. kIo.
+  virtual Status list(std::vector<std::string>* names) = 0;
 
   // kNotFound (kRead), kIo, kSpace; kCorrupt when the name is there but no regular file.
   virtual Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) = 0;

@@ -5,10 +5,12 @@
 namespace dskvs {
 namespace {
 
-Status read_segment_info(Directory& directory, uint64_t id, SegmentInfo* info) {
+// kCorrupt: what bears the segment's name is no file; `*info` says so already.
+Status read_segment_info(Directory& directory, SegmentInfo* info) {
   std::unique_ptr<File> file;
-  if (Status status = open_segment(directory, id, &file); status != Status::kOk) return status;
-  *info = {.id = id, .bytes = 0, .state = SegmentState::kGood, .header = {}};
+  if (Status status = open_segment(directory, info->id, &file); status != Status::kOk) {
+    return status;
+  }
   if (Status status = file->size(&info->bytes); status != Status::kOk) return status;
   std::array<std::byte, kBlockBytes> block;
   size_t got = 0;
@@ -18,11 +20,12 @@ Status read_segment_info(Directory& directory, uint64_t id, SegmentInfo* info) {
   const HeaderState state = decode_segment_header(block.data(), got, &info->header);
   if (state == HeaderState::kLaterVersion) {
     return fail(Status::kVersion, "'{}/{}' is of a later format version than {}", directory.path(),
-                SegmentName(id).text, kFormatVersion);
+                SegmentName(info->id).text, kFormatVersion);
   }
+  info->state = SegmentState::kGood;
   if (state == HeaderState::kBad) {
     info->state = info->bytes > kSegmentStart ? SegmentState::kBad : SegmentState::kTorn;
-  } else if (info->header.segment_id != id) {
+  } else if (info->header.segment_id != info->id) {
     info->state = SegmentState::kBad;
   }
   return Status::kOk;
@@ -51,18 +54,15 @@ Status open_frames(Directory& directory, const StoreId& store_id, const SegmentI
 
 Status survey_log(Directory& directory, Survey* survey) {
   *survey = Survey{};
-  std::vector<DirectoryEntry> entries;
-  if (Status status = directory.list(&entries); status != Status::kOk) return status;
+  std::vector<std::string> names;
+  if (Status status = directory.list(&names); status != Status::kOk) return status;
   std::vector<SegmentInfo>& segments = survey->segments;
-  for (const DirectoryEntry& entry : entries) {
-    if (entry.name == kReserveName) survey->reserve = true;
+  for (const std::string& name : names) {
+    if (name == kReserveName) survey->reserve = true;
     SegmentInfo info{.id = 0, .bytes = 0, .state = SegmentState::kNoFile, .header = {}};
-    if (!parse_segment_name(entry.name, &info.id)) continue;
-    if (entry.regular) {
-      const Status status = read_segment_info(directory, info.id, &info);
-      const bool replaced = status == Status::kCorrupt;  // by what is no file, since it was listed
-      if (status != Status::kOk && !replaced) return status;
-    }
+    if (!parse_segment_name(name, &info.id)) continue;
+    const Status status = read_segment_info(directory, &info);
+    if (status != Status::kOk && status != Status::kCorrupt) return status;
     segments.push_back(info);
   }
   std::sort(segments.begin(), segments.end(),

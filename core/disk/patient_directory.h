@@ -22,7 +22,7 @@ class PatientDirectory final : public Directory {
   // Met so far, by file and offset. Throws bad_alloc.
   std::vector<Damage> unreadable() const;
 
-  Status list(std::vector<DirectoryEntry>* entries) override { return inner_.list(entries); }
+  Status list(std::vector<std::string>* names) override { return inner_.list(names); }
   Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override;
   Status unlink(const char* name) override { return inner_.unlink(name); }
   Status sync() override { return inner_.sync(); }

@@ -240,8 +240,8 @@ class PosixDirectory final : public Directory {
  public:
   PosixDirectory(Descriptor fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
 
-  Status list(std::vector<DirectoryEntry>* entries) override try {
-    entries->clear();
+  Status list(std::vector<std::string>* names) override try {
+    names->clear();
     // A stream of its own: the position of fd_ would be shared by all callers.
     Descriptor fd = open_at(fd_.get(), ".", O_RDONLY | O_DIRECTORY);
     if (!fd) return failed("cannot open");
@@ -253,7 +253,7 @@ class PosixDirectory final : public Directory {
       const dirent* entry = ::readdir(stream.get());  // NOLINT(concurrency-mt-unsafe): our stream
       if (entry == nullptr) return errno == 0 ? Status::kOk : failed("cannot list");
       const std::string_view name = entry->d_name;
-      if (name != "." && name != "..") entries->push_back({std::string(name), is_regular(*entry)});
+      if (name != "." && name != "..") names->emplace_back(name);
     }
   } catch (const std::bad_alloc&) {
     return fail(Status::kMemory, "no memory to list '{}'", path_);
@@ -345,13 +345,6 @@ class PosixDirectory final : public Directory {
     if (create) return failed("cannot create", name);
     if (errno == ELOOP || errno == ENXIO) return no_regular_file(name);
     return failed_or_gone("cannot open", name);
-  }
-
-  bool is_regular(const dirent& entry) const {
-    if (entry.d_type != DT_UNKNOWN) return entry.d_type == DT_REG;
-    struct stat info;
-    return ::fstatat(fd_.get(), entry.d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
-           S_ISREG(info.st_mode);
   }
 
   Status open_lock(const char* name, Descriptor* fd) const {

@@ -9,15 +9,15 @@
 namespace dskvs {
 namespace {
 
-bool marks_a_store(const DirectoryEntry& entry) {
+bool marks_a_store(const std::string& name) {
   uint64_t id;
-  return entry.name == kLockName || parse_segment_name(entry.name, &id);
+  return name == kLockName || parse_segment_name(name, &id);
 }
 
 // Without what mkfs leaves.
-Status list_contents(Directory& directory, std::vector<DirectoryEntry>* entries) {
-  const Status status = directory.list(entries);
-  std::erase_if(*entries, [](const DirectoryEntry& entry) { return entry.name == "lost+found"; });
+Status list_contents(Directory& directory, std::vector<std::string>* names) {
+  const Status status = directory.list(names);
+  std::erase(*names, "lost+found");
   return status;
 }
 
@@ -29,14 +29,14 @@ Status open_store_directory(FileSystem& files, const char* path, Presence presen
   std::unique_ptr<Directory> opened;
   Status status = files.open_directory(path, presence, kLockName, &opened);
   if (status != Status::kOk) return status;
-  std::vector<DirectoryEntry> entries;
-  status = list_contents(*opened, &entries);
+  std::vector<std::string> names;
+  status = list_contents(*opened, &names);
   if (status != Status::kOk) return status;
-  const bool store = std::any_of(entries.begin(), entries.end(), marks_a_store);
-  if (presence == Presence::kMustBeNew && !entries.empty()) {
+  const bool store = std::any_of(names.begin(), names.end(), marks_a_store);
+  if (presence == Presence::kMustBeNew && !names.empty()) {
     return fail(Status::kPath, "'{}' is there already and is not empty", path);
   }
-  if (!store && !entries.empty()) {
+  if (!store && !names.empty()) {
     return fail(Status::kPath, "'{}' is neither a store nor an empty directory", path);
   }
   if (!store && presence == Presence::kMustExist) {
@@ -51,14 +51,14 @@ Status NewStore::open(FileSystem& files, const char* path) {
   Status status = open_store_directory(files, path, Presence::kMustBeNew, &opened);
   if (status == Status::kOk) status = opened->lock(kLockName);
   if (status != Status::kOk) return status;
-  std::vector<DirectoryEntry> entries;
-  if (status = list_contents(*opened, &entries); status != Status::kOk) {
+  std::vector<std::string> names;
+  if (status = list_contents(*opened, &names); status != Status::kOk) {
     const KeptErrorText kept;
     (void)opened->unlink(kLockName);
     return status;
   }
   // Before the lock, another process may have made a store here, and closed it.
-  if (entries.size() != 1) return fail(Status::kPath, "'{}' is not empty any more", path);
+  if (names.size() != 1) return fail(Status::kPath, "'{}' is not empty any more", path);
   directory_ = std::move(opened);
   return Status::kOk;
 }
@@ -66,12 +66,12 @@ Status NewStore::open(FileSystem& files, const char* path) {
 NewStore::~NewStore() {
   if (directory_ == nullptr) return;
   const KeptErrorText kept;  // of what went wrong before
-  std::vector<DirectoryEntry> entries;
-  (void)directory_->list(&entries);
-  for (const DirectoryEntry& entry : entries) {
+  std::vector<std::string> names;
+  (void)directory_->list(&names);
+  for (const std::string& name : names) {
     uint64_t id;
-    const bool ours = parse_segment_name(entry.name, &id) || entry.name == kReserveName;
-    if (ours) (void)directory_->unlink(entry.name.c_str());
+    const bool ours = parse_segment_name(name, &id) || name == kReserveName;
+    if (ours) (void)directory_->unlink(name.c_str());
   }
   (void)directory_->unlink(kLockName);
 }

@@ -14,7 +14,7 @@ namespace dskvs::test {
 class PassingDirectory : public Directory {
  public:
   explicit PassingDirectory(Directory& inner) : inner_(inner) {}
-  Status list(std::vector<DirectoryEntry>* entries) override { return inner_.list(entries); }
+  Status list(std::vector<std::string>* names) override { return inner_.list(names); }
   Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
     return inner_.open_file(name, mode, file);
   }
@@ -36,7 +36,6 @@ class PassingFile : public File {
   }
   Status write(uint64_t, std::span<const Piece>) override { return Status::kIo; }
   Status sync() override { return Status::kIo; }
-  void start_writeback(uint64_t, uint64_t) override {}
   uint64_t next_data(uint64_t offset) override { return inner_->next_data(offset); }
   Status allocate(uint64_t) override { return Status::kIo; }
   Status size(uint64_t* bytes) override { return inner_->size(bytes); }

@@ -498,17 +498,17 @@ class SimDirectoryImpl : public Directory {
     if (locked_) fs_.locked_.erase(path_);
   }
 
-  Status list(std::vector<DirectoryEntry>* entries) override {
+  Status list(std::vector<std::string>* names) override {
     std::lock_guard guard(fs_.mutex_);
-    entries->clear();
+    names->clear();
     SimCall call = fs_.describe(SimOp::kList, path_);
     if (const SimError* error = fs_.begin(call)) return failed(call, *error);
     const std::string prefix = path_ + "/";
     for (const auto& [path, id] : fs_.disk_.live_names_) {
-      if (path.starts_with(prefix)) entries->push_back({path.substr(prefix.size()), true});
+      if (path.starts_with(prefix)) names->push_back(path.substr(prefix.size()));
     }
     for (const std::string& path : fs_.disk_.directories_) {
-      if (path.starts_with(prefix)) entries->push_back({path.substr(prefix.size()), false});
+      if (path.starts_with(prefix)) names->push_back(path.substr(prefix.size()));
     }
     return done(call);
   }
