@@ -69,18 +69,16 @@ class Descriptor {
   explicit Descriptor(int fd) : fd_(fd) {}
   Descriptor(Descriptor&& other) noexcept : fd_(other.release()) {}
   Descriptor& operator=(Descriptor&& other) noexcept {
-    reset(other.release());
+    std::swap(fd_, other.fd_);
     return *this;
   }
-  ~Descriptor() { reset(-1); }
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
 
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
   int release() { return std::exchange(fd_, -1); }
-  void reset(int fd) {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = fd;
-  }
 
  private:
   int fd_ = -1;
@@ -195,50 +193,29 @@ class PosixFile final : public File {
 };
 
 // The locks that this process holds, for the child of a fork to drop.
-class HeldLock;
 std::mutex held_mutex;
-HeldLock* held_locks = nullptr;
+std::vector<int>& held_locks =
+    *new std::vector<int>;  // never destroyed: a store may outlive main()
 
-class HeldLock {
- public:
-  HeldLock() = default;
-  HeldLock(const HeldLock&) = delete;
-  HeldLock& operator=(const HeldLock&) = delete;
+void drop_locks_in_child() {
+  for (const int fd : held_locks) ::close(fd);
+  held_locks.clear();
+  held_mutex.unlock();
+}
 
-  void take(Descriptor fd) {
-    const std::lock_guard guard(held_mutex);
-    fd_ = std::move(fd);
-    next_ = held_locks;
-    held_locks = this;
-  }
-
-  ~HeldLock() {
-    const std::lock_guard guard(held_mutex);
-    if (!fd_) return;
-    HeldLock** link = &held_locks;
-    while (*link != this) link = &(*link)->next_;
-    *link = next_;
-    ::flock(fd_.get(), LOCK_UN);
-    fd_.reset(-1);
-  }
-
-  static void drop_all_in_child() {
-    for (HeldLock* lock = held_locks; lock != nullptr; lock = lock->next_) lock->fd_.reset(-1);
-    held_locks = nullptr;
-    held_mutex.unlock();
-  }
-
- private:
-  Descriptor fd_;
-  HeldLock* next_ = nullptr;
-};
-
-[[maybe_unused]] const int fork_handlers = ::pthread_atfork(
-    [] { held_mutex.lock(); }, [] { held_mutex.unlock(); }, HeldLock::drop_all_in_child);
+[[maybe_unused]] const int fork_handlers =
+    ::pthread_atfork([] { held_mutex.lock(); }, [] { held_mutex.unlock(); }, drop_locks_in_child);
 
 class PosixDirectory final : public Directory {
  public:
   PosixDirectory(Descriptor fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+
+  ~PosixDirectory() override {
+    const std::lock_guard guard(held_mutex);
+    if (std::erase(held_locks, lock_) == 0) return;  // there is none, or a child has dropped it
+    ::flock(lock_, LOCK_UN);
+    ::close(lock_);
+  }
 
   Status list(std::vector<std::string>* names) override try {
     names->clear();
@@ -314,7 +291,9 @@ class PosixDirectory final : public Directory {
       // can open any more keeps nobody out.
       if (!still_named(fd.get(), name)) continue;
       write_pid(fd.get());
-      lock_.take(std::move(fd));
+      const std::lock_guard guard(held_mutex);
+      held_locks.push_back(fd.get());
+      lock_ = fd.release();
       return Status::kOk;
     }
     return fail(Status::kIo, "cannot lock '{}/{}': it is replaced again and again", path_, name);
@@ -393,7 +372,7 @@ class PosixDirectory final : public Directory {
 
   Descriptor fd_;
   const std::string path_;
-  HeldLock lock_;
+  int lock_ = -1;
 };
 
 using CString = std::unique_ptr<char, void (*)(void*)>;
