@@ -105,6 +105,7 @@ class FileSystem {
   // Opens, or, unless kMustExist, creates with mode 0700, the directory `path`; its parents must
   // exist. `marker` is the name of the file that makes a directory a store: any parent directory
   // that holds it is kPath, as are a file, a missing parent, a directory that cannot be entered.
+  // Throws bad_alloc.
   virtual Status open_directory(const char* path, Presence presence, const char* marker,
                                 std::unique_ptr<Directory>* directory) = 0;
 };

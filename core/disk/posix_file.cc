@@ -18,16 +18,20 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <mutex>
 #include <new>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "disk/file.h"
 
 namespace dskvs {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr size_t kPiecesAtOnce = 256;  // well below IOV_MAX
 constexpr mode_t kFileMode = 0600;
@@ -47,11 +51,11 @@ Status status_of(int error) {
   }
 }
 
-Status fail_errno(Status status, int error, const char* what, std::string_view path,
+Status fail_errno(Status status, const char* what, std::string_view path,
                   const char* name = "") noexcept {
   char reason[128];
   return fail(status, "{} '{}{}{}': {}", what, path, *name == '\0' ? "" : "/", name,
-              strerror_r(error, reason, sizeof reason));
+              strerror_r(errno, reason, sizeof reason));
 }
 
 // Makes a call to the system, and makes it again when a signal came.
@@ -186,7 +190,7 @@ class PosixFile final : public File {
   }
 
  private:
-  Status failed(const char* what) const { return fail_errno(status_of(errno), errno, what, path_); }
+  Status failed(const char* what) const { return fail_errno(status_of(errno), what, path_); }
 
   Descriptor fd_;
   const std::string path_;
@@ -270,8 +274,7 @@ class PosixDirectory final : public Directory {
     struct stat info;
     const bool longer = fd && ::fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode) &&
                         static_cast<uint64_t>(info.st_size) > size;
-    const int ignored = longer ? ::ftruncate(fd.get(), static_cast<off_t>(size)) : 0;
-    (void)ignored;
+    std::ignore = longer ? ::ftruncate(fd.get(), static_cast<off_t>(size)) : 0;
   }
 
   Status sync() override {
@@ -308,12 +311,12 @@ class PosixDirectory final : public Directory {
 
  private:
   Status failed(const char* what, const char* name = "") const {
-    return fail_errno(status_of(errno), errno, what, path_, name);
+    return fail_errno(status_of(errno), what, path_, name);
   }
 
   Status failed_or_gone(const char* what, const char* name) const {
     if (errno != ENOENT) return failed(what, name);
-    return fail_errno(Status::kNotFound, errno, what, path_, name);
+    return fail_errno(Status::kNotFound, what, path_, name);
   }
 
   Status no_regular_file(const char* name) const {
@@ -335,7 +338,7 @@ class PosixDirectory final : public Directory {
     if (!*fd && errno == EEXIST) *fd = open_at(fd_.get(), name, kFlags);
     if (!*fd && errno == ENOENT) return Status::kOk;  // unlinked in between: tried again
     if (!*fd && (errno == EACCES || errno == EPERM || errno == EROFS)) {
-      return fail_errno(Status::kPath, errno, "cannot write in", path_);
+      return fail_errno(Status::kPath, "cannot write in", path_);
     }
     if (!*fd && errno != ELOOP) return failed("cannot open", name);
     struct stat info;
@@ -366,8 +369,7 @@ class PosixDirectory final : public Directory {
   static void write_pid(int fd) {
     const auto pid = fmt::format_int(::getpid());
     if (::pwrite(fd, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) return;
-    const int ignored = ::ftruncate(fd, static_cast<off_t>(pid.size()));
-    (void)ignored;
+    std::ignore = ::ftruncate(fd, static_cast<off_t>(pid.size()));
   }
 
   Descriptor fd_;
@@ -375,26 +377,16 @@ class PosixDirectory final : public Directory {
   int lock_ = -1;
 };
 
-using CString = std::unique_ptr<char, void (*)(void*)>;
-CString canonical(const char* path) { return {::realpath(path, nullptr), std::free}; }
-
-std::string_view without_trailing_slashes(std::string_view path) {
-  while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
-  return path;
-}
-
 // The directory that `path` is, or would be, in.
-std::string parent_of(const char* path) {
-  const std::string_view whole = without_trailing_slashes(path);
-  const size_t slash = whole.rfind('/');
-  if (slash == std::string_view::npos) return ".";
-  return std::string(without_trailing_slashes(whole.substr(0, slash + 1)));
+fs::path parent_of(const fs::path& path) {
+  const fs::path parent = (path.has_filename() ? path : path.parent_path()).parent_path();
+  return parent.empty() ? "." : parent;
 }
 
 class PosixFileSystem final : public FileSystem {
  public:
   Status open_directory(const char* path, Presence presence, const char* marker,
-                        std::unique_ptr<Directory>* directory) override try {
+                        std::unique_ptr<Directory>* directory) override {
     directory->reset();
     if (path == nullptr || *path == '\0') return fail(Status::kPath, "the path is empty");
     if (Status status = refuse_inside_store(path, marker); status != Status::kOk) return status;
@@ -403,13 +395,11 @@ class PosixFileSystem final : public FileSystem {
       if (Status status = create(path, &created); status != Status::kOk) return status;
     }
     Descriptor fd = open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
-    if (!fd) return failed("cannot open directory", path);
-    if (created && ::fchmod(fd.get(), kDirectoryMode) != 0)
+    if (!fd || (created && ::fchmod(fd.get(), kDirectoryMode) != 0)) {
       return failed("cannot open directory", path);
+    }
     *directory = std::make_unique<PosixDirectory>(std::move(fd), path);
     return Status::kOk;
-  } catch (const std::bad_alloc&) {
-    return fail(Status::kMemory, "no memory to open '{}'", path);
   }
 
  private:
@@ -417,26 +407,22 @@ class PosixFileSystem final : public FileSystem {
   static Status failed(const char* what, const char* path) {
     constexpr int kOther[] = {EMFILE, ENFILE, ENOMEM, EIO, ENOSPC, EDQUOT};
     const bool other = std::find(std::begin(kOther), std::end(kOther), errno) != std::end(kOther);
-    return fail_errno(other ? status_of(errno) : Status::kPath, errno, what, path);
+    return fail_errno(other ? status_of(errno) : Status::kPath, what, path);
   }
 
   // Two stores must not share a tree: nobody else would notice.
   static Status refuse_inside_store(const char* path, const char* marker) {
-    std::string outer;
-    if (const CString itself = canonical(path)) {
-      outer = itself.get();
-    } else if (const CString parent = canonical(parent_of(path).c_str())) {
-      outer = std::string(parent.get()) + "/";
-    } else {
+    std::error_code error;
+    fs::path outer = fs::canonical(path, error);
+    if (error) outer = fs::canonical(parent_of(path), error) / "new";
+    if (error) {
+      errno = error.value();
       return failed("cannot open directory", path);
     }
-    if (outer == "/") return Status::kOk;
-    for (size_t slash; (slash = outer.rfind('/')) != std::string::npos;) {
-      outer.resize(slash);
-      struct stat info;
-      if (::lstat((outer + "/" + marker).c_str(), &info) == 0 && S_ISREG(info.st_mode)) {
-        return fail(Status::kPath, "'{}' lies inside the store '{}'", path,
-                    outer.empty() ? "/" : outer);
+    while (outer.has_relative_path()) {
+      outer = outer.parent_path();
+      if (fs::symlink_status(outer / marker, error).type() == fs::file_type::regular) {
+        return fail(Status::kPath, "'{}' lies inside the store '{}'", path, outer.native());
       }
     }
     return Status::kOk;
@@ -448,10 +434,10 @@ class PosixFileSystem final : public FileSystem {
       return errno == EEXIST ? Status::kOk : failed("cannot create directory", path);
     }
     *created = true;
-    const std::string parent = parent_of(path);
+    const fs::path parent = parent_of(path);
     const Descriptor fd = open_at(AT_FDCWD, parent.c_str(), O_RDONLY | O_DIRECTORY);
     if (fd && retried([&] { return ::fsync(fd.get()); }) == 0) return Status::kOk;
-    return fail_errno(status_of(errno), errno, "cannot sync directory", parent);
+    return fail_errno(status_of(errno), "cannot sync directory", parent.native());
   }
 };
 
