@@ -1,6 +1,8 @@
 #include "disk/log_survey.h"
 
 #include <algorithm>
+#include <iterator>
+#include <tuple>
 
 namespace dskvs {
 namespace {
@@ -96,18 +98,17 @@ const char* SegmentOrder::refuse(const Frame& frame) {
   }
   if (frame.type == FrameType::kCommit) {
     const CommitPayload payload = decode_commit_payload(frame.value);
-    const uint64_t bytes = batch_.frames == 0 ? 0 : frame.offset - batch_.start;
     const bool whole = payload.frames == batch_.frames && payload.digest == batch_.digest &&
-                       payload.bytes == bytes;
+                       payload.bytes == batch_.bytes;
     if (!whole) return "the commit does not match its batch";
     if (!accept_commit(payload, frame.offset + frame.bytes)) {
       return "the commit does not follow the one before it";
     }
-    batch_ = Batch{};
+    batch_ = {};
     return nullptr;
   }
-  if (batch_.frames == 0) batch_.start = frame.offset;
   ++batch_.frames;
+  batch_.bytes += frame.bytes;
   batch_.digest = add_to_digest(batch_.digest, frame.checksum);
   return nullptr;
 }
@@ -121,14 +122,12 @@ bool SegmentOrder::accept_commit(const CommitPayload& payload, uint64_t end) {
       payload.first_live_segment <= header_.segment_id && payload.durable_epoch >= durable_epoch_;
   if (!in_order) return false;
   if (payload.durable_epoch != durable_epoch_) {
-    auto mark = undurable_.begin();
-    while (mark != undurable_.end() && mark->epoch < payload.durable_epoch) ++mark;
-    if (mark == undurable_.end() || mark->epoch != payload.durable_epoch) return false;
-    durable_epoch_ = mark->epoch;
-    durable_end_ = mark->end;
-    undurable_.erase(undurable_.begin(), mark + 1);
+    const auto mark = undurable_.find(payload.durable_epoch);
+    if (mark == undurable_.end()) return false;
+    std::tie(durable_epoch_, durable_end_) = *mark;
+    undurable_.erase(undurable_.begin(), std::next(mark));
   }
-  if (payload.last_epoch > last_epoch_) undurable_.push_back({payload.last_epoch, end});
+  if (payload.last_epoch > last_epoch_) undurable_.emplace(payload.last_epoch, end);
   last_epoch_ = payload.last_epoch;
   first_live_segment_ = payload.first_live_segment;
   end_ = end;

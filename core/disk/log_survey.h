@@ -7,7 +7,7 @@
 #include "status.h"
 
 #include <cstdint>
-#include <deque>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -75,26 +75,16 @@ class SegmentOrder {
   uint64_t first_live_segment() const { return first_live_segment_; }
 
  private:
-  struct Batch {
-    uint64_t start = 0;
-    uint64_t frames = 0;
-    uint64_t digest = kDigestStart;
-  };
-  struct Mark {
-    uint64_t epoch;
-    uint64_t end;
-  };
-
   bool accept_commit(const CommitPayload& payload, uint64_t end);
 
   SegmentHeader header_;
-  Batch batch_;
+  CommitPayload batch_;  // what the frames since the last commit ask of theirs
   uint64_t last_epoch_;
   uint64_t end_ = 0;
   uint64_t durable_epoch_;
   uint64_t durable_end_ = 0;
   uint64_t first_live_segment_ = 1;
-  std::deque<Mark> undurable_;
+  std::map<uint64_t, uint64_t> undurable_;  // the last epochs of commits, and their ends
 };
 
 }  // namespace dskvs

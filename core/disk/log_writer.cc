@@ -61,13 +61,8 @@ Status LogWriter::begin(uint64_t last_epoch) {
   }
   rotate_wanted_ = false;
   const uint64_t first_epoch = (fresh ? durable_.epoch : written_.epoch) + 1;
-  begin_batch(first_epoch, last_epoch);
-  return Status::kOk;
-}
-
-void LogWriter::begin_batch(uint64_t first_epoch, uint64_t last_epoch) {
   batch_ = {.first_epoch = first_epoch, .last_epoch = last_epoch, .store_id = store_id_};
-  batch_start_ = offset_;
+  return Status::kOk;
 }
 
 bool LogWriter::must_rotate() const {
@@ -146,6 +141,7 @@ Status LogWriter::append(FrameType type, std::string_view collection, std::strin
   const uint64_t sum =
       stage_frame(type, static_cast<uint16_t>(key_size), value_size, large ? value : nullptr);
   ++batch_.frames;
+  batch_.bytes += frame_bytes(key_size, value_size);
   batch_.digest = add_to_digest(batch_.digest, sum);
   return Status::kOk;
 }
@@ -230,7 +226,6 @@ Status LogWriter::commit(uint64_t first_live_segment) {
 }
 
 Status LogWriter::write_commit(uint64_t first_live_segment) {
-  batch_.bytes = offset_ - batch_start_;
   batch_.durable_epoch = durable_.epoch;
   batch_.first_live_segment = first_live_segment;
   encode_commit_payload(batch_, staging_.get() + staged_bytes_ + kFrameHeaderBytes);
@@ -363,7 +358,8 @@ Status LogWriter::close() {
   if (Status status = sync(); status != Status::kOk) return status;
   unlink_garbage();
   if (file_ == nullptr) return Status::kOk;
-  begin_batch(written_.epoch + 1, written_.epoch);  // an empty range: it commits nothing
+  // An empty range: it commits nothing.
+  batch_ = {.first_epoch = written_.epoch + 1, .last_epoch = written_.epoch, .store_id = store_id_};
   if (write_commit(written_.first_live) == Status::kOk) live_.back().end = offset_;
   return std::exchange(file_, nullptr)->close();
 }

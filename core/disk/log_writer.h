@@ -149,7 +149,6 @@ class LogWriter {
 
   std::vector<SegmentFile>::const_iterator first_in_use(const Point& commit) const;
   bool must_rotate() const;
-  void begin_batch(uint64_t first_epoch, uint64_t last_epoch);
   Status rotate();
   Status create_segment();
   Status write_segment_header(uint64_t id);
@@ -199,7 +198,6 @@ class LogWriter {
   uint64_t offset_ = 0;          // of the next frame
   uint64_t flushed_offset_ = 0;  // up to here the system has it
   CommitPayload batch_{};
-  uint64_t batch_start_ = 0;  // offset of its first frame
   Errand errand_ = Errand::kNone;
 
   // Frames wait here; large values are only pointed to. pieces_ are in file order, and the staged
