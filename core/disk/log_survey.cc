@@ -36,8 +36,7 @@ Status read_segment_info(Directory& directory, SegmentInfo* info) {
 }  // namespace
 
 const SegmentInfo* Survey::find(uint64_t id) const {
-  const auto at = std::lower_bound(segments.begin(), segments.end(), id,
-                                   [](const SegmentInfo& info, uint64_t i) { return info.id < i; });
+  const auto at = std::ranges::lower_bound(segments, id, {}, &SegmentInfo::id);
   return at != segments.end() && at->id == id ? &*at : nullptr;
 }
 
@@ -67,8 +66,7 @@ Status survey_log(Directory& directory, Survey* survey) {
     if (status != Status::kOk && status != Status::kCorrupt) return status;
     segments.push_back(info);
   }
-  std::sort(segments.begin(), segments.end(),
-            [](const SegmentInfo& a, const SegmentInfo& b) { return a.id < b.id; });
+  std::ranges::sort(segments, {}, &SegmentInfo::id);
   for (const SegmentInfo& info : segments) {
     survey->bytes += info.bytes;
     if (info.state == SegmentState::kGood) survey->store_id = info.header.store_id;
