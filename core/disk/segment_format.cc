@@ -126,11 +126,6 @@ bool decode_frame_header(const std::byte* frame, uint64_t seed, FrameHeader* hea
          header->check == check_of(*header, seed);
 }
 
-bool may_be_commit(const std::byte* frame) {
-  const auto header = load<FrameHeader>(frame);
-  return header.type == FrameType::kCommit && header.zero == 0 && sizes_fit_type(header);
-}
-
 void encode_commit_payload(const CommitPayload& payload, std::byte* bytes) {
   std::memcpy(bytes, &payload, sizeof payload);
 }

@@ -113,9 +113,6 @@ uint64_t store_checksum(uint64_t hash, std::byte* frame);
 // that checksum, is not said.
 bool decode_frame_header(const std::byte* frame, uint64_t seed, FrameHeader* header);
 
-// Whether a commit's type and sizes stand here; its check cannot be told without the seed.
-bool may_be_commit(const std::byte* frame);
-
 bool all_zero(const std::byte* bytes, size_t size);
 
 void encode_commit_payload(const CommitPayload& payload, std::byte* bytes);

@@ -22,8 +22,6 @@ bool key_fits_type(FrameType type, std::string_view key) {
 
 }  // namespace
 
-SegmentReader::SegmentReader(ProgressMeter& meter) : meter_(meter) {}
-
 void SegmentReader::open(std::unique_ptr<File> file, FrameSeed seed, uint64_t begin, uint64_t end) {
   file_ = std::move(file);
   seed_ = seed;
@@ -186,11 +184,10 @@ Status SegmentReader::find_header(bool commits_only) {
 
 Status SegmentReader::find_store_id(uint64_t segment_id, StoreId* store_id) {
   return find(kCommitFrameBytes, [&](const std::byte* at) {
-    if (!may_be_commit(at)) return false;
     const StoreId named = decode_commit_payload(at + kFrameHeaderBytes).store_id;
     const uint64_t seed = FrameSeed(named, segment_id).at(offset_);
     FrameHeader header;
-    if (!decode_frame_header(at, seed, &header)) return false;
+    if (!decode_frame_header(at, seed, &header) || header.type != FrameType::kCommit) return false;
     const uint64_t hash = checksum(seed, at + kChecksumFrom, kCommitFrameBytes - kChecksumFrom);
     const bool intact = stored_checksum(hash) == header.checksum;
     if (intact) *store_id = named;

@@ -30,7 +30,7 @@ enum class Next { kFrame, kEnd, kBad };
 class SegmentReader {
  public:
   // One buffer for all segments that it will read. `meter` counts what is read.
-  explicit SegmentReader(ProgressMeter& meter);
+  explicit SegmentReader(ProgressMeter& meter) : meter_(meter) {}
 
   // Will read [begin, end) of `file`. REQUIRES: begin <= end. Throws bad_alloc.
   void open(std::unique_ptr<File> file, FrameSeed seed, uint64_t begin, uint64_t end);

@@ -248,7 +248,7 @@ TEST_CASE("where no header tells whose a log is, an intact commit does") {
     disk.plant_file(path_of(1), bytes);
     return disk;
   };
-  constexpr size_t kCheck = 8;  // of the commit's own header; what may_be_commit() asks is intact
+  constexpr size_t kCheck = 8;  // of the commit's own header
   const Contents both{{"a/1", "one"}, {"a/2", "two"}};
   REQUIRE(salvage_disk(disk_with({})).contents == both);
   REQUIRE(salvage_disk(disk_with({first_commit + kCheck})).contents == both);
@@ -523,7 +523,7 @@ TEST_CASE("what the sink answers ends the reading") {
   // As it is, and with the middle one's commit damaged, which salvage takes as given.
   const std::vector<uint8_t> middle = log.files.disk().read_file(path_of(2));
   size_t commit = kSegmentStart;
-  while (!may_be_commit(reinterpret_cast<const std::byte*>(middle.data() + commit))) commit += 8;
+  while (middle[commit + 12] != 4 || middle[commit + 16] != kCommitPayloadBytes) commit += 8;
   for (const SimDisk& disk : {log.files.disk(), damaged(log, 2, commit + 40)}) {
     const bool intact = recover_disk(disk).status == Status::kOk;
     uint64_t refusals = 0;
