@@ -156,10 +156,9 @@ Status Recovery::scan(const SegmentInfo& segment, SegmentReader& reader, Replaye
 Status Recovery::scan_later_commits(SegmentReader& reader, Replayed* found) {
   reader.seek(found->stop);
   while (true) {
-    Next what;
     Frame frame;
-    const Status status = reader.next_commit(&what, &frame);
-    if (status != Status::kOk || what == Next::kEnd) return status;
+    const Status status = reader.next_commit(&frame);
+    if (status != Status::kOk || frame.what == Next::kEnd) return status;
     const CommitPayload payload = decode_commit_payload(frame.value);
     if (payload.last_epoch >= kEpochMax) continue;
     // What was counted up to the cut is a part of the batch that the cut goes through.

@@ -92,10 +92,9 @@ Status Walk::find_newest() {
     }
     if (Status status = open(*segment, segment->bytes); status != Status::kOk) return status;
     while (true) {
-      Next what;
       Frame frame;
-      if (Status status = reader_.next_commit(&what, &frame); status != Status::kOk) return status;
-      if (what == Next::kEnd) break;
+      if (Status status = reader_.next_commit(&frame); status != Status::kOk) return status;
+      if (frame.what == Next::kEnd) break;
       const CommitPayload payload = decode_commit_payload(frame.value);
       durable_epoch_ = std::max(durable_epoch_, payload.durable_epoch);
       first_live_segment_ = std::max(first_live_segment_, payload.first_live_segment);
@@ -146,11 +145,10 @@ Status Walk::visit(const LogLink& link, bool newest) {
       if (Status status = reader_.find_header(false); status != Status::kOk) return status;
     }
     const uint64_t offset = reader_.offset();
-    Next what;
     Frame frame;
-    if (Status status = reader_.next_intact(&what, &frame); status != Status::kOk) return status;
-    if (what == Next::kEnd) break;
-    if (what == Next::kBad) {
+    if (Status status = reader_.next_intact(&frame); status != Status::kOk) return status;
+    if (frame.what == Next::kEnd) break;
+    if (frame.what == Next::kBad) {
       if (!searching && newest && epoch >= durable_epoch_) return end(false);
       if (!searching) add_damage(segment, offset, reader_.bad_kind());
       searching = true;

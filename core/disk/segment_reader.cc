@@ -66,8 +66,8 @@ Status SegmentReader::fill(size_t bytes) {
   return Status::kOk;
 }
 
-Status SegmentReader::bad(Next* what, const char* kind) {
-  *what = Next::kBad;
+Status SegmentReader::bad(Frame* frame, const char* kind) {
+  frame->what = Next::kBad;
   bad_kind_ = kind;
   return Status::kOk;
 }
@@ -78,20 +78,20 @@ bool SegmentReader::fits(const FrameHeader& header) const {
          frame_bytes(header.key_size, header.value_size) <= left();
 }
 
-Status SegmentReader::next(Next* what, Frame* frame) {
+Status SegmentReader::next(Frame* frame) {
   if (left() == 0) {
-    *what = Next::kEnd;
+    frame->what = Next::kEnd;
     return Status::kOk;
   }
   bad_bytes_ = 8;
-  if (left() < kFrameHeaderBytes) return bad(what, "the frame's header is cut off");
+  if (left() < kFrameHeaderBytes) return bad(frame, "the frame's header is cut off");
   if (Status status = fill(kFrameHeaderBytes); status != Status::kOk) return status;
   const uint64_t seed = seed_.at(offset_);
   FrameHeader header;
   if (!decode_frame_header(buffer_.data() + position_, seed, &header)) {
-    return bad(what, "there is no frame header");
+    return bad(frame, "there is no frame header");
   }
-  if (!fits(header)) return bad(what, "the frame is cut off");
+  if (!fits(header)) return bad(frame, "the frame is cut off");
   const uint64_t bytes = bad_bytes_ = frame_bytes(header.key_size, header.value_size);
   const bool large = bytes >= kLargeFrameBytes;
   const size_t unpadded = large ? 0 : kFrameHeaderBytes + header.key_size + header.value_size;
@@ -101,20 +101,21 @@ Status SegmentReader::next(Next* what, Frame* frame) {
   const std::byte* const at = buffer_.data() + position_;
   if (!large) {
     const uint64_t hash = checksum(seed, at + kChecksumFrom, unpadded - kChecksumFrom);
-    if (stored_checksum(hash) != header.checksum) return bad(what, "the frame's checksum is wrong");
-    if (!all_zero(at + unpadded, bytes - unpadded)) return bad(what, "the padding is not zero");
+    if (stored_checksum(hash) != header.checksum)
+      return bad(frame, "the frame's checksum is wrong");
+    if (!all_zero(at + unpadded, bytes - unpadded)) return bad(frame, "the padding is not zero");
   }
   const std::byte* const key = at + kFrameHeaderBytes;
   const std::string_view name(reinterpret_cast<const char*>(key), header.key_size);
-  if (!key_fits_type(header.type, name)) return bad(what, "the frame's key is none");
-  *frame = {.type = header.type,
+  if (!key_fits_type(header.type, name)) return bad(frame, "the frame's key is none");
+  *frame = {.what = Next::kFrame,
+            .type = header.type,
             .offset = offset_,
             .bytes = bytes,
             .checksum = header.checksum,
             .key = name,
             .value_size = header.value_size,
             .value = large ? nullptr : key + header.key_size};
-  *what = Next::kFrame;
   if (!large) {
     position_ += bytes;
     offset_ += bytes;
@@ -122,23 +123,24 @@ Status SegmentReader::next(Next* what, Frame* frame) {
   return Status::kOk;
 }
 
-Status SegmentReader::next_intact(Next* what, Frame* frame) {
+Status SegmentReader::next_intact(Frame* frame) {
   const uint64_t offset = offset_;
-  Status status = next(what, frame);
-  if (status != Status::kOk || *what != Next::kFrame || frame->value != nullptr) return status;
+  Status status = next(frame);
+  if (status != Status::kOk || frame->what != Next::kFrame || frame->value != nullptr)
+    return status;
   bool intact;
   status = read_value(*frame, nullptr, &intact);
   if (status != Status::kOk) return status;
-  if (!intact) return bad(what, bad_kind_);
+  if (!intact) return bad(frame, bad_kind_);
   seek(offset);
-  return next(what, frame);
+  return next(frame);
 }
 
-Status SegmentReader::next_commit(Next* what, Frame* frame) {
+Status SegmentReader::next_commit(Frame* frame) {
   while (true) {
     Status status = find_header(true);
-    if (status == Status::kOk) status = next(what, frame);
-    if (status != Status::kOk || *what != Next::kBad) return status;
+    if (status == Status::kOk) status = next(frame);
+    if (status != Status::kOk || frame->what != Next::kBad) return status;
     seek(offset_ + 8);
   }
 }

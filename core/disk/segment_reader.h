@@ -15,7 +15,11 @@
 
 namespace dskvs {
 
+enum class Next { kFrame, kEnd, kBad };
+
+// What a reader came upon; the rest is said of a frame alone.
 struct Frame {
+  Next what;
   FrameType type;
   uint64_t offset;
   uint64_t bytes;  // of the whole frame
@@ -24,8 +28,6 @@ struct Frame {
   uint64_t value_size;
   const std::byte* value;  // nullptr: it is large, and neither read nor checked yet
 };
-
-enum class Next { kFrame, kEnd, kBad };
 
 class SegmentReader {
  public:
@@ -39,13 +41,13 @@ class SegmentReader {
   // before the next call. kBad: there is none here; bad_kind() says why, bad_bytes() how far it
   // reaches, and offset() stays.
   // kOk, kIo, kCancelled.
-  Status next(Next* what, Frame* frame);
+  Status next(Frame* frame);
 
   // Likewise, but a large value is checked as well, before read_value() takes it.
-  Status next_intact(Next* what, Frame* frame);
+  Status next_intact(Frame* frame);
 
   // The next commit that is intact, whatever stands before it. Never kBad.
-  Status next_commit(Next* what, Frame* frame);
+  Status next_commit(Frame* frame);
 
   // Reads the value of a large frame to `to`, or only checks it (nullptr), and says whether the
   // frame's checksum is right; when it is not, bad_kind() says so and offset() is the frame's.
@@ -71,7 +73,7 @@ class SegmentReader {
   template <typename Is>
   Status find(size_t bytes, Is&& is);
   Status fill(size_t bytes);
-  Status bad(Next* what, const char* kind);
+  Status bad(Frame* frame, const char* kind);
   bool fits(const FrameHeader& header) const;
   uint64_t left() const { return end_ - offset_; }
   size_t buffered() const { return filled_ - position_; }

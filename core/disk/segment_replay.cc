@@ -41,20 +41,19 @@ Status replay(SegmentReader& reader, RecoverySink* sink, Replayed* replayed) {
   SegmentOrder& order = replayed->order;
   while (true) {
     replayed->stop = reader.offset();
-    Next what;
     Frame frame;
-    if (Status status = reader.next(&what, &frame); status != Status::kOk) return status;
-    bool intact = what == Next::kFrame;
+    if (Status status = reader.next(&frame); status != Status::kOk) return status;
+    bool intact = frame.what == Next::kFrame;
     if (intact) {
       Status status = admit_value(frame.value_size);
       if (status == Status::kOk) status = hand_over(frame, reader, sink, &intact);
       if (status != Status::kOk) return status;
     }
     const char* kind = intact ? order.refuse(frame) : reader.bad_kind();
-    if (what == Next::kEnd) kind = "the segment is cut off";
+    if (frame.what == Next::kEnd) kind = "the segment is cut off";
     if (kind != nullptr) {
       replayed->kind = kind;
-      replayed->frames_cut = order.open_frames() + (what == Next::kEnd ? 0 : 1);
+      replayed->frames_cut = order.open_frames() + (frame.what == Next::kEnd ? 0 : 1);
       return Status::kOk;
     }
     if (sink != nullptr && frame.type == FrameType::kCommit) {

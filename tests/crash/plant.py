@@ -126,7 +126,7 @@ FAULTS = [
      "  const bool right = PLANTED || stored_checksum(hash.value()) == frame.checksum;"),
     ("resync_past_bad_frame", "reading goes on behind a bad frame, and epochs may be missing",
      "disk/segment_replay.cc", "    if (kind != nullptr) {\n",
-     "    if (PLANTED && what == Next::kBad) {\n"
+     "    if (PLANTED && frame.what == Next::kBad) {\n"
      "      reader.seek(reader.offset() + 8);\n"
      "      if (Status status = reader.find_header(false); status != Status::kOk) return status;\n"
      "      continue;\n    }\n"

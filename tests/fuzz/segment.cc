@@ -222,12 +222,11 @@ uint64_t walk(SegmentReader& reader, const Plain& plain, uint64_t end, uint8_t c
     const uint64_t at = reader.offset();
     Expected expected{};
     const bool intact = plain.frame_at(at, &expected);
-    Next what;
     Frame frame;
-    require(reader.next(&what, &frame) == Status::kOk, "reading goes well");
-    require((what == Next::kEnd) == (at == end), "the end is where it is");
-    if (what == Next::kEnd) return frames;
-    bool found = what == Next::kFrame;
+    require(reader.next(&frame) == Status::kOk, "reading goes well");
+    require((frame.what == Next::kEnd) == (at == end), "the end is where it is");
+    if (frame.what == Next::kEnd) return frames;
+    bool found = frame.what == Next::kFrame;
     if (found) {
       require(frame.offset == at && frame.bytes <= end - at, "a frame lies inside the file");
       require(frame.bytes == expected.bytes && frame.value_size == expected.value_size &&
