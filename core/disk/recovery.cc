@@ -19,12 +19,6 @@ namespace {
 
 constexpr std::chrono::milliseconds kProgressPause{50};
 
-// What came of one link, on whatever thread.
-struct LinkReplayed {
-  KeptFailure result;
-  Replayed replayed;
-};
-
 class Recovery {
  public:
   Recovery(Directory& directory, SegmentedSink* sink) : directory_(directory), sink_(sink) {}
@@ -44,9 +38,8 @@ class Recovery {
   Status scan_later_commits(SegmentReader& reader, Replayed* found);
   Status find_chain();
   Status replay_chain(uint32_t segments_at_once, ProgressMeter& meter);
-  std::future<LinkReplayed> start_replay(const LogLink& link, bool on_its_own,
-                                         ProgressMeter& meter);
-  Status finish_replay(const LogLink& link, const LinkReplayed& done);
+  std::future<Replayed> start_replay(const LogLink& link, bool on_its_own, ProgressMeter& meter);
+  Status finish_replay(const LogLink& link, const Replayed& replayed);
 
   Directory& directory_;
   SegmentedSink* const sink_;
@@ -192,7 +185,7 @@ Status Recovery::find_chain() {
 
 // Every byte up to a link's end was durable, or was found intact by the scan: nothing is cut here.
 Status Recovery::replay_chain(uint32_t segments_at_once, ProgressMeter& meter) {
-  std::deque<std::future<LinkReplayed>> replays;  // of the links from `link` on
+  std::deque<std::future<Replayed>> replays;  // of the links from `link` on
   auto next = chain_.rbegin();
   for (auto link = chain_.rbegin(); link != chain_.rend(); ++link) {
     for (; next != chain_.rend() && replays.size() < segments_at_once; ++next) {
@@ -203,9 +196,9 @@ Status Recovery::replay_chain(uint32_t segments_at_once, ProgressMeter& meter) {
       waits = replays.front().wait_for(kProgressPause) == std::future_status::timeout;
       if (Status status = meter.report(); status != Status::kOk) return status;
     }
-    const LinkReplayed done = replays.front().get();
+    const Replayed replayed = replays.front().get();
     replays.pop_front();
-    if (Status status = finish_replay(*link, done); status != Status::kOk) {
+    if (Status status = finish_replay(*link, replayed); status != Status::kOk) {
       meter.cancel();  // nobody waits for the others' results
       return status;
     }
@@ -214,34 +207,33 @@ Status Recovery::replay_chain(uint32_t segments_at_once, ProgressMeter& meter) {
 }
 
 // Without threads of their own, and where the system has no more of them, a link is replayed when
-// its result is asked for.
-std::future<LinkReplayed> Recovery::start_replay(const LogLink& link, bool on_its_own,
-                                                 ProgressMeter& meter) {
+// its result is asked for. The task is copied, not moved: an attempt without a thread to be had
+// would leave nothing of it for later.
+std::future<Replayed> Recovery::start_replay(const LogLink& link, bool on_its_own,
+                                             ProgressMeter& meter) {
   const SegmentInfo& segment = *link.segment;
   RecoverySink* const sink = sink_ == nullptr ? nullptr : &sink_->begin_segment(segment.id);
-  std::unique_ptr<File> file;
-  const KeptFailure opened(open_segment(directory_, segment.id, &file));
+  const auto reader = std::make_shared<SegmentReader>(meter);
+  const KeptFailure opened(
+      open_frames(directory_, survey_.store_id, segment, link.end, reader.get()));
+  const auto task = [&segment, sink, reader, opened] {
+    Replayed replayed(segment.header);
+    const Status status = opened.again();
+    replayed.result =
+        KeptFailure(status == Status::kOk ? replay(*reader, sink, &replayed) : status);
+    return replayed;
+  };
   const SignalsBlocked blocked;
   const std::launch policy =
       on_its_own ? std::launch::async | std::launch::deferred : std::launch::deferred;
-  return std::async(policy,
-                    [&meter, &segment, sink, opened, file = std::move(file),
-                     seed = FrameSeed(survey_.store_id, segment.id), end = link.end]() mutable {
-                      LinkReplayed done{opened, Replayed(segment.header)};
-                      if (file == nullptr) return done;
-                      SegmentReader reader(meter);
-                      reader.open(std::move(file), seed, kSegmentStart, end);
-                      done.result = KeptFailure(replay(reader, sink, &done.replayed));
-                      return done;
-                    });
+  return std::async(policy, task);
 }
 
-Status Recovery::finish_replay(const LogLink& link, const LinkReplayed& done) {
+Status Recovery::finish_replay(const LogLink& link, const Replayed& replayed) {
   if (link.segment->header.first_epoch != report_.recovered_epoch + 1) {
     return damaged(link.segment->id, 0, "its epochs do not follow those before it");
   }
-  if (Status status = done.result.again(); status != Status::kOk) return status;
-  const Replayed& replayed = done.replayed;
+  if (Status status = replayed.result.again(); status != Status::kOk) return status;
   if (replayed.order.end() != link.end) {
     return damaged(link.segment->id, replayed.stop, replayed.kind);
   }
@@ -254,8 +246,7 @@ Status Recovery::finish_replay(const LogLink& link, const LinkReplayed& done) {
 LogPosition Recovery::position() const {
   LogPosition position;
   position.store_id = survey_.store_id;
-  if (survey_.segments.empty()) return position;
-  position.next_segment_id = survey_.segments.back().id + 1;
+  if (!survey_.segments.empty()) position.next_segment_id = survey_.segments.back().id + 1;
   position.recovered_epoch = report_.recovered_epoch;
   bool in_head = false;  // the durable point is
   if (head_ != nullptr) {
@@ -266,22 +257,18 @@ LogPosition Recovery::position() const {
     position.durable_segment = in_head ? head_->id : head_->header.previous_segment;
     position.durable_offset = in_head ? order.durable_end() : head_->header.previous_end;
   }
-  for (auto link = chain_.rbegin(); link != chain_.rend(); ++link) {
-    const SegmentInfo& segment = *link->segment;
-    const bool is_head = &segment == head_;
-    if (is_head && !in_head) continue;
-    const uint64_t end = is_head ? position.durable_offset : link->end;
-    position.chain.push_back({.id = segment.id, .bytes = segment.bytes, .end = end});
-  }
   for (const SegmentInfo& segment : survey_.segments) {
-    const bool in_chain =
-        std::any_of(position.chain.begin(), position.chain.end(),
-                    [&](const SegmentFile& file) { return file.id == segment.id; });
-    if (in_chain) continue;
-    // Those before the durable point were cleaned by a commit that may not be durable.
-    const bool of_use = segment.id <= position.durable_segment || segment.id == position.head.id;
-    position.zombies.push_back(
-        {.id = segment.id, .bytes = segment.bytes, .end = of_use ? segment.bytes : 0});
+    const bool is_head = &segment == head_;
+    const auto link = std::ranges::find(chain_, &segment, &LogLink::segment);
+    if (link != chain_.end() && (!is_head || in_head)) {
+      const uint64_t end = is_head ? position.durable_offset : link->end;
+      position.chain.push_back({.id = segment.id, .bytes = segment.bytes, .end = end});
+    } else {
+      // Those before the durable point were cleaned by a commit that may not be durable.
+      const bool of_use = is_head || segment.id <= position.durable_segment;
+      const uint64_t end = of_use ? segment.bytes : 0;
+      position.zombies.push_back({.id = segment.id, .bytes = segment.bytes, .end = end});
+    }
   }
   return position;
 }

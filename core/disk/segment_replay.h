@@ -16,6 +16,7 @@ struct Replayed {
   SegmentOrder order;
   uint64_t stop = 0;        // the first offset where no frame stands that may stand there
   const char* kind = "";    // why
+  KeptFailure result;       // of a replay on another thread
   uint64_t frames_cut = 0;  // between the last commit and there, and the one there, if one is
 };
 
