@@ -6,7 +6,6 @@
 #include <cstring>
 #include <iterator>
 #include <memory>
-#include <new>
 
 namespace dskvs {
 
@@ -24,9 +23,6 @@ class PatientFile final : public File {
     return inner_->write(offset, pieces);
   }
   Status sync() override { return inner_->sync(); }
-  void start_writeback(uint64_t offset, uint64_t size) override {
-    inner_->start_writeback(offset, size);
-  }
   void start_reading(uint64_t offset, uint64_t size) override {
     inner_->start_reading(offset, size);
   }
@@ -37,7 +33,7 @@ class PatientFile final : public File {
 
  private:
   // A block at a time, so that no more is lost than what cannot be read.
-  Status read_blocks(uint64_t offset, std::byte* buffer, size_t size, size_t* got) try {
+  Status read_blocks(uint64_t offset, std::byte* buffer, size_t size, size_t* got) {
     uint64_t file_bytes;
     if (Status status = inner_->size(&file_bytes); status != Status::kOk) return status;
     const uint64_t end = std::min(offset + size, std::max(offset, file_bytes));
@@ -55,8 +51,6 @@ class PatientFile final : public File {
     }
     *got = end - offset;
     return Status::kOk;
-  } catch (const std::bad_alloc&) {
-    return fail(Status::kMemory, "no memory to list what cannot be read");
   }
 
   PatientDirectory& directory_;

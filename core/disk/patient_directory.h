@@ -15,6 +15,7 @@
 namespace dskvs {
 
 // For reading only, in one thread. `inner` outlives it, and it outlives the files that it opens.
+// Reading throws bad_alloc.
 class PatientDirectory final : public Directory {
  public:
   explicit PatientDirectory(Directory& inner) : inner_(inner) {}

@@ -10,7 +10,6 @@
 #include <deque>
 #include <future>
 #include <memory>
-#include <new>
 #include <utility>
 #include <vector>
 
@@ -276,7 +275,7 @@ LogPosition Recovery::position() const {
 }  // namespace
 
 Status recover(Directory& directory, const Progress& progress, SegmentedSink* sink,
-               uint32_t segments_at_once, LogPosition* position, RecoveryReport* report) try {
+               uint32_t segments_at_once, LogPosition* position, RecoveryReport* report) {
   Recovery recovery(directory, sink);
   const Status status = recovery.run(progress, segments_at_once);
   // A live writer may have unlinked what was looked for, or begun what was looked at.
@@ -286,8 +285,6 @@ Status recover(Directory& directory, const Progress& progress, SegmentedSink* si
   *position = recovery.position();
   *report = recovery.report();
   return status;
-} catch (const std::bad_alloc&) {
-  return fail(Status::kMemory, "no memory to read the log of '{}'", directory.path());
 }
 
 }  // namespace dskvs

@@ -24,7 +24,7 @@ class RecoverySink {
  public:
   virtual ~RecoverySink() = default;
   // Says where the `value_size` bytes go, which the recovery fills before the next call. `key` is
-  // "collection/member"; it lives until this call returns. `segment_id` holds the frame.
+  // "collection/member"; it lives until this call returns.
   virtual Status put(std::string_view key, uint64_t value_size, void** value) = 0;
   virtual Status remove(std::string_view key) = 0;
   virtual Status drop(std::string_view collection) = 0;
@@ -59,7 +59,7 @@ struct RecoveryReport {
 // own; progress is called on this one. `sink` nullptr: only checks.
 // Writes nothing. kNotFound: the directory changed meanwhile, as it does beside a live writer:
 // begin again, with an empty sink. kCorrupt and kVersion name file and offset. kIo, kMemory,
-// kCancelled.
+// kCancelled. Throws bad_alloc.
 Status recover(Directory& directory, const Progress& progress, SegmentedSink* sink,
                uint32_t segments_at_once, LogPosition* position, RecoveryReport* report);
 

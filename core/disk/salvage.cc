@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <new>
 
 namespace dskvs {
 namespace {
@@ -224,17 +223,15 @@ Status read_on(Directory& directory, const Progress& progress, RecoverySink* sin
 
 }  // namespace
 
-Status verify(Directory& directory, const Progress& progress, std::vector<Damage>* damage) try {
+Status verify(Directory& directory, const Progress& progress, std::vector<Damage>* damage) {
   uint64_t frames = 0;
   const Status status = read_on(directory, progress, nullptr, damage, &frames);
   std::sort(damage->begin(), damage->end());
   return status;
-} catch (const std::bad_alloc&) {
-  return fail(Status::kMemory, "no memory to check the log of '{}'", directory.path());
 }
 
 Status salvage(Directory& directory, const Progress& progress, RecoverySink& sink,
-               std::vector<Damage>* damage) try {
+               std::vector<Damage>* damage) {
   PatientDirectory patient(directory);
   uint64_t frames = 0;
   const Status status = read_on(patient, progress, &sink, damage, &frames);
@@ -248,8 +245,6 @@ Status salvage(Directory& directory, const Progress& progress, RecoverySink& sin
   damage->insert(damage->end(), unreadable.begin(), unreadable.end());
   std::sort(damage->begin(), damage->end());
   return Status::kOk;
-} catch (const std::bad_alloc&) {
-  return fail(Status::kMemory, "no memory to salvage the log of '{}'", directory.path());
 }
 
 }  // namespace dskvs

@@ -1,4 +1,4 @@
-// Checks every byte of a log, and reads on where recover() refuses to.
+// Checks every byte of a log, and reads on where recover() refuses to. Both throw bad_alloc.
 #pragma once
 
 #include "disk/damage.h"
