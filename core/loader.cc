@@ -38,8 +38,6 @@ Status Loader::Segment::commit(uint64_t last_epoch) {
   return Status::kOk;
 }
 
-void Loader::Segment::discard() { pending_.clear(); }
-
 Status Loader::Segment::add_change(std::string_view text, uint64_t value_size, bool tombstone) {
   const size_t slash = text.find('/');  // there is one, or the frame would not have been read
   const std::string_view member = text.substr(slash + 1);

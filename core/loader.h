@@ -52,7 +52,6 @@ class Loader final : public SegmentedSink {
     Status remove(std::string_view key) override;
     Status drop(std::string_view collection) override;
     Status commit(uint64_t last_epoch) override;
-    void discard() override;
 
    private:
     friend class Loader;

@@ -28,11 +28,9 @@ class RecoverySink {
   virtual Status put(std::string_view key, uint64_t value_size, void** value) = 0;
   virtual Status remove(std::string_view key) = 0;
   virtual Status drop(std::string_view collection) = 0;
-  // All frames since the last commit() or discard() take effect, in their order, as the epochs up
-  // to this one ...
+  // All frames since the last commit take effect, in their order, as the epochs up to this one.
+  // Those behind the last commit never happened.
   virtual Status commit(uint64_t last_epoch) = 0;
-  // ... or never happened. Only salvage() comes here.
-  virtual void discard() = 0;
 };
 
 // What takes the frames of several segments at once, each from a thread of its own.

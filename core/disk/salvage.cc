@@ -42,7 +42,6 @@ class Walk {
   Status visit(const LogLink& link, bool newest);
   Status take(const Frame& frame);
   Status commit(uint64_t last_epoch);
-  Status end(bool committed);
   void add_damage(const SegmentInfo& segment, uint64_t offset, const char* kind) {
     damage_->push_back({SegmentName(segment.id).text, offset, kind});
   }
@@ -58,7 +57,6 @@ class Walk {
   uint64_t first_live_segment_ = 0;
   uint64_t open_frames_ = 0;  // handed over since the last commit
   uint64_t frames_ = 0;
-  uint64_t epoch_ = 0;
 };
 
 Status Walk::run() {
@@ -148,7 +146,7 @@ Status Walk::visit(const LogLink& link, bool newest) {
     if (Status status = reader_.next_intact(&frame); status != Status::kOk) return status;
     if (frame.what == Next::kEnd) break;
     if (frame.what == Next::kBad) {
-      if (!searching && newest && epoch >= durable_epoch_) return end(false);
+      if (!searching && newest && epoch >= durable_epoch_) return Status::kOk;
       if (!searching) add_damage(segment, offset, reader_.bad_kind());
       searching = true;
       // An intact header is believed, whatever became of its frame: so no byte is read again and
@@ -165,7 +163,9 @@ Status Walk::visit(const LogLink& link, bool newest) {
   }
   const bool short_of_durable = newest && epoch < durable_epoch_;
   if (bytes < link.end || short_of_durable) add_damage(segment, bytes, "the segment is cut off");
-  return end(!newest);
+  // Behind the newest's last commit nothing counts; elsewhere the frames behind the last intact one
+  // were committed as well, by one that is damaged.
+  return newest || open_frames_ == 0 ? Status::kOk : commit(epoch + 1);
 }
 
 Status Walk::take(const Frame& frame) {
@@ -183,17 +183,7 @@ Status Walk::take(const Frame& frame) {
 Status Walk::commit(uint64_t last_epoch) {
   frames_ += open_frames_;
   open_frames_ = 0;
-  epoch_ = std::max(epoch_, last_epoch);
   return sink_->commit(last_epoch);
-}
-
-// `committed`: the frames behind the last intact commit were so as well, by one that is damaged.
-Status Walk::end(bool committed) {
-  if (open_frames_ == 0) return Status::kOk;
-  if (committed) return commit(epoch_ + 1);
-  open_frames_ = 0;
-  sink_->discard();
-  return Status::kOk;
 }
 
 // recover() says whether a log is damaged, and stops at the first place; the walk goes on and finds

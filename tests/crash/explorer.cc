@@ -79,7 +79,6 @@ class ModelSink : public RecoverySink {
     batch_.clear();
     return Status::kOk;
   }
-  void discard() override { batch_.clear(); }
 
   Model model;
 

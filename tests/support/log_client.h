@@ -62,7 +62,6 @@ class MapSink : public RecoverySink {
     pending_.clear();
     return Status::kOk;
   }
-  void discard() override { pending_.clear(); }
 
   Contents contents;
   std::vector<Batch> batches;
