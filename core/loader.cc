@@ -132,18 +132,16 @@ void Loader::apply_drop(std::string_view name) {
 
 // ---- The end.
 
-Status Loader::finish(Epochs& epochs, Unsettled* unsettled) {
+Status Loader::finish(Epochs& epochs, DirtyChunks* removals) {
   epochs.add_totals(totals_);
-  uint64_t last_epoch = epochs.open() - 1;
-  unsettled->any = last_epoch > durable_epoch_;
   take_out_empty(epochs);
   for (Batch& batch : undurable_) {
     for (Change& change : batch.changes) {
       Status status = Status::kOk;
       if (change.collection == nullptr) {
-        status = add_drop(change, epochs, last_epoch);
+        status = add_drop(change, epochs, epochs.open() - 1);
       } else if (change.tombstone) {
-        status = add_removal(change, epochs, unsettled);
+        status = add_removal(change, epochs, removals);
       } else {
         change.entry->set_home(Entry::kNowhere);
       }
@@ -184,13 +182,13 @@ Status Loader::add_drop(const Change& change, Epochs& epochs, uint64_t epoch) {
   return Status::kOk;
 }
 
-Status Loader::add_removal(Change& change, Epochs& epochs, Unsettled* unsettled) {
-  DirtyChunk* chunk = unsettled->removals.last();
+Status Loader::add_removal(Change& change, Epochs& epochs, DirtyChunks* removals) {
+  DirtyChunk* chunk = removals->last();
   if (chunk == nullptr || chunk->count == DirtyChunk::kRecords) {
     chunk = epochs.take_chunk();
     if (chunk == nullptr) return no_memory();
     chunk->count = 0;
-    unsettled->removals.push_last(chunk);
+    removals->push_last(chunk);
   }
   DirtyRecord& record = chunk->records[chunk->count++];
   record.collection = change.collection;

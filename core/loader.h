@@ -24,8 +24,10 @@ class Loader final : public SegmentedSink {
   RecoverySink& begin_segment(uint64_t segment_id) override;
   Status end_segment() override;
 
-  // After the last segment. What was recovered above the durable epoch goes to `unsettled`.
-  Status finish(Epochs& epochs, Unsettled* unsettled);
+  // After the last segment. Of what was recovered above the durable epoch the puts have
+  // Entry::kNowhere as their home, dropped collections are in the Epochs' list of the ended, and
+  // the tombstones go to `removals`.
+  Status finish(Epochs& epochs, DirtyChunks* removals);
 
  private:
   struct Unpin {
@@ -44,17 +46,13 @@ class Loader final : public SegmentedSink {
   };
 
   // What one segment committed.
-  class Segment final : public RecoverySink {
-   public:
+  struct Segment final : RecoverySink {
     Segment(Loader& loader, uint64_t id) : loader_(loader), id_(static_cast<uint32_t>(id)) {}
 
     Status put(std::string_view key, uint64_t value_size, void** value) override;
     Status remove(std::string_view key) override;
     Status drop(std::string_view collection) override;
     Status commit(uint64_t last_epoch) override;
-
-   private:
-    friend class Loader;
 
     Status add_change(std::string_view key, uint64_t value_size, bool tombstone);
 
@@ -70,7 +68,7 @@ class Loader final : public SegmentedSink {
   void apply_drop(std::string_view name);
   void take_out_empty(Epochs& epochs);
   Status add_drop(const Change& change, Epochs& epochs, uint64_t epoch);
-  Status add_removal(Change& change, Epochs& epochs, Unsettled* unsettled);
+  Status add_removal(Change& change, Epochs& epochs, DirtyChunks* removals);
 
   Catalog& catalog_;
   TableFigures& figures_;

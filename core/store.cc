@@ -76,12 +76,12 @@ Status Store::load() {
   }
   epochs_.emplace(environment_.clock, position.recovered_epoch + 1,
                   std::min(kDirtyBytesStepMax, options_.dirty_bytes_max / 64));
-  Unsettled unsettled;
-  status = loader->finish(*epochs_, &unsettled);
+  DirtyChunks removals;
+  status = loader->finish(*epochs_, &removals);
   charged_bytes_.store(epochs_->totals().entry_bytes);
-  bool start = unsettled.any;
+  const bool start = position.recovered_epoch > position.durable_epoch;
   persister_.emplace(environment_, options_, *directory_, std::move(position), catalog_, *epochs_,
-                     unsettled);
+                     removals);
   if (status != Status::kOk) return status;
   return start && !options_.read_only ? persister_->start() : Status::kOk;
 }

@@ -86,13 +86,6 @@ struct SealedEpoch {
   DirtyChunks chunks;
 };
 
-// What recovery found above the durable epoch. The puts among it are in the tables, with
-// Entry::kNowhere as their home; dropped collections are in the Epochs' list of the ended.
-struct Unsettled {
-  bool any = false;      // there are such epochs
-  DirtyChunks removals;  // tombstones
-};
-
 class Epochs {
  public:
   // The first epoch is `first_open`.

@@ -27,7 +27,7 @@ Status without_throwing(Call&& call) noexcept {
 }  // namespace
 
 Persister::Persister(const Environment& environment, const Options& options, Directory& directory,
-                     LogPosition position, Catalog& catalog, Epochs& epochs, Unsettled unsettled)
+                     LogPosition position, Catalog& catalog, Epochs& epochs, DirtyChunks removals)
     : environment_(environment),
       options_(options),
       epochs_(epochs),
@@ -36,12 +36,12 @@ Persister::Persister(const Environment& environment, const Options& options, Dir
           environment.manual_persister ? [this] { return step(true); } : std::function<bool()>()),
       worker_(environment.manual_persister, [this] { reception_.nudge(); }),
       log_(directory, std::move(position), environment.log_shape.segment_bytes_min, &worker_),
-      writer_(catalog, epochs, log_, unsettled.removals),
+      writer_(catalog, epochs, log_, removals),
       rescuer_(catalog, epochs, environment.log_shape.rescue_parts_min),
       pace_(options.sync_interval_ms),
       bounds_(environment.log_shape),
       housekeeping_(epochs),
-      heal_wanted_(unsettled.any) {
+      heal_wanted_(!all_is_durable()) {
   // For how long what open found above the durable epoch has been so, nobody knows.
   if (!all_is_durable()) figures_.undurable_since_us = environment.clock.now_us();
   publish();

@@ -37,7 +37,7 @@ namespace dskvs {
 class Persister {
  public:
   Persister(const Environment& environment, const Options& options, Directory& directory,
-            LogPosition position, Catalog& catalog, Epochs& epochs, Unsettled unsettled);
+            LogPosition position, Catalog& catalog, Epochs& epochs, DirtyChunks removals);
 
   // ---- Any thread.
 

@@ -31,7 +31,6 @@ struct Loaded {
   Contents contents;
   std::map<std::string, uint32_t> homes;
   std::set<std::string> removed;  // above the durable epoch, and not put again
-  bool unsettled = false;
   Totals totals;
   LogPosition position;
   RecoveryReport report;
@@ -50,9 +49,8 @@ Loaded load(Directory& directory, uint32_t segments_at_once, const Progress& pro
     if (loaded.status == Status::kOk) {
       auto epochs =
           std::make_unique<Epochs>(steady_clock(), loaded.position.recovered_epoch + 1, 0);
-      Unsettled unsettled;
-      REQUIRE(loader.finish(*epochs, &unsettled) == Status::kOk);
-      loaded.unsettled = unsettled.any;
+      DirtyChunks found;
+      REQUIRE(loader.finish(*epochs, &found) == Status::kOk);
       loaded.totals = epochs->totals();
       Sweep sweep;
       for (sweep.begin(); sweep.active();) {
@@ -65,7 +63,7 @@ Loaded load(Directory& directory, uint32_t segments_at_once, const Progress& pro
       }
       Graveyard graveyard;
       RetainedRemovals removals(*epochs);
-      while (DirtyChunk* chunk = unsettled.removals.pop_first()) {
+      while (DirtyChunk* chunk = found.pop_first()) {
         for (uint32_t i = 0; i < chunk->count; i++) {
           const DirtyRecord& record = chunk->records[i];
           const Entry* entry = DirtyRecord::entry(record.word.load());
@@ -135,7 +133,6 @@ void require_same(const Recovered& in_order, const Loaded& loaded) {
   REQUIRE(loaded.report.frames_cut == in_order.report.frames_cut);
 
   const uint64_t durable = in_order.position.durable_epoch;
-  REQUIRE(loaded.unsettled == (in_order.position.recovered_epoch > durable));
   int64_t key_bytes = 0;
   int64_t value_bytes = 0;
   const auto epochs = last_epochs(in_order.batches);
