@@ -5,6 +5,9 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <thread>
+#include <utility>
+
 namespace dskvs {
 
 class SignalsBlocked {
@@ -21,5 +24,17 @@ class SignalsBlocked {
  private:
   sigset_t before_;
 };
+
+// Starts a thread of the library's own. Not joinable: the system has none, or no memory for one.
+template <typename Body>
+std::thread start_thread(const char* name, Body&& body) noexcept try {
+  const SignalsBlocked blocked;
+  return std::thread([name, run = std::forward<Body>(body)] {
+    ::pthread_setname_np(::pthread_self(), name);
+    run();
+  });
+} catch (...) {
+  return {};
+}
 
 }  // namespace dskvs

@@ -15,7 +15,13 @@ Worker::~Worker() {
 void Worker::start(Job job) noexcept {
   job_ = std::move(job);
   looked_ = false;
-  if (one_thread_ || !start_thread()) return work();
+  if (!one_thread_ && !thread_.joinable()) {
+    thread_ = start_thread("dskvs-disk", [this] { run(); });
+  }
+  if (!thread_.joinable()) {
+    result_ = KeptFailure(job_());
+    return;
+  }
   state_.store(State::kWanted, std::memory_order_release);
   state_.notify_all();
 }
@@ -25,34 +31,14 @@ Status Worker::wait() noexcept {
   return result_.again();
 }
 
-bool Worker::start_thread() noexcept try {
-  if (thread_.joinable()) return true;
-  const SignalsBlocked blocked;
-  thread_ = std::thread([this] { run(); });
-  return true;
-} catch (...) {  // no thread, or no memory for one
-  return false;
-}
-
 void Worker::run() noexcept {
-  ::pthread_setname_np(::pthread_self(), "dskvs-disk");
-  for (State state; (state = state_.load(std::memory_order_acquire)) != State::kStop;) {
-    if (state == State::kEnded) {
-      state_.wait(state, std::memory_order_acquire);
-      continue;
-    }
-    work();
+  while (true) {
+    state_.wait(State::kEnded, std::memory_order_acquire);
+    if (state_.load(std::memory_order_acquire) == State::kStop) return;
+    result_ = KeptFailure(job_());
     state_.store(State::kEnded, std::memory_order_release);
     state_.notify_all();
     ended_();
-  }
-}
-
-void Worker::work() noexcept {
-  try {
-    result_ = KeptFailure(job_());
-  } catch (...) {
-    result_ = KeptFailure(fail(Status::kMemory, "no memory for a call to the disk"));
   }
 }
 

@@ -30,7 +30,7 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  // REQUIRES: the last job was waited for.
+  // REQUIRES: the last job was waited for; this one does not throw.
   void start(Job job) noexcept;
   // Whether wait() would return at once.
   [[nodiscard]] bool has_ended() noexcept {
@@ -43,9 +43,7 @@ class Worker {
  private:
   enum class State : uint32_t { kEnded, kWanted, kStop };
 
-  bool start_thread() noexcept;
   void run() noexcept;
-  void work() noexcept;
 
   const bool one_thread_;
   const std::function<void()> ended_;

@@ -324,18 +324,15 @@ Status Persister::start() noexcept {
   }
   std::lock_guard guard(start_mutex_);
   if (started_.load(std::memory_order_relaxed)) return Status::kOk;
-  const SignalsBlocked blocked;
-  try {
-    thread_ = std::thread([this] { run(); });
-    started_.store(true, std::memory_order_release);
-    return Status::kOk;
-  } catch (...) {
+  thread_ = start_thread("dskvs", [this] { run(); });
+  if (!thread_.joinable()) {
     return fail(Status::kMemory, "the system gives no thread for the persister");
   }
+  started_.store(true, std::memory_order_release);
+  return Status::kOk;
 }
 
 void Persister::run() noexcept {
-  pthread_setname_np(pthread_self(), "dskvs");
   while (!reclaimer::register_thread()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));  // until there is memory
   }

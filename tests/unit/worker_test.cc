@@ -40,12 +40,6 @@ TEST_CASE("a failure brings its text, and the next job starts anew") {
   }
 }
 
-TEST_CASE("a job that throws is out of memory") {
-  Worker worker(false, [] {});
-  worker.start([]() -> Status { throw std::bad_alloc(); });
-  CHECK(worker.wait() == Status::kMemory);
-}
-
 TEST_CASE("a worker that is destroyed lets its job end first") {
   std::atomic<bool> done = false;
   {
