@@ -1,6 +1,5 @@
 #include "persister/epoch_writer.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace dskvs {
@@ -28,7 +27,7 @@ Status EpochWriter::write(const SealedEpoch& sealed, uint64_t cleaned_through) {
   if (status == Status::kOk) status = write_records(true, sealed.chunks.first(), sealed.epoch);
   if (status == Status::kOk) status = write_records(false, sealed.chunks.first(), sealed.epoch);
   if (status != Status::kOk) return status;
-  return log_.commit(cleaned_through == 0 ? 0 : first_segment_behind(cleaned_through));
+  return log_.commit(cleaned_through + 1);
 }
 
 Status EpochWriter::write_drops(uint64_t above_epoch) {
@@ -65,14 +64,6 @@ Status EpochWriter::write_records(bool removals, const DirtyChunk* chunks, uint6
     }
   }
   return Status::kOk;
-}
-
-uint64_t EpochWriter::first_segment_behind(uint64_t segment) const noexcept {
-  const auto& live = log_.live_segments();
-  // There is one: the segment in hand, which was begun after the cleaned ones.
-  return std::find_if(live.begin(), live.end(),
-                      [segment](const SegmentFile& file) { return file.id > segment; })
-      ->id;
 }
 
 uint64_t EpochWriter::settle(SealedEpoch& sealed, uint32_t home) noexcept {

@@ -38,7 +38,6 @@ class EpochWriter {
  private:
   Status write_drops(uint64_t above_epoch);
   Status write_records(bool removals, const DirtyChunk* chunks, uint64_t epoch);
-  uint64_t first_segment_behind(uint64_t segment) const noexcept;
   void remove_if_empty(Collection& collection) noexcept;
 
   Catalog& catalog_;
