@@ -92,7 +92,7 @@ bool Persister::step_write(uint64_t now, bool hurry) noexcept {
   bool due = now >= pace_.next_write_us() || reception_.sync_wanted() > log_.written_epoch();
   if ((!pressed && !due) || writing_is_held()) return false;
   // Here, so that cleaning keeps up with writing however busy the disk is.
-  if (rescuer_.sweeping()) rescue(bounds_.share_bytes(log_load()));
+  if (rescuer_.sweeping()) rescue();
   if (!heal_wanted_ && write_epoch() == Status::kOk) clean_if_due();
   return true;
 }
@@ -143,9 +143,6 @@ bool Persister::step_compact() noexcept {
       return true;
     case CompactStage::kClean:
       if (rescuer_.cleaning()) return false;
-      compact_stage_ = CompactStage::kSync;
-      return true;
-    case CompactStage::kSync:
       if (sync_log(true) == Status::kOk) compact_stage_ = CompactStage::kUnlink;
       return true;
     case CompactStage::kUnlink:
@@ -159,7 +156,7 @@ bool Persister::step_compact() noexcept {
 
 bool Persister::step_clean() noexcept {
   if (!rescuer_.sweeping() || something_changed()) return false;
-  rescue(bounds_.share_bytes(log_load()));
+  rescue();
   return true;
 }
 
@@ -179,9 +176,10 @@ void Persister::clean(uint64_t through_segment) noexcept {
   rescuer_.clean(through_segment, bytes);
 }
 
-void Persister::rescue(uint64_t share_bytes) noexcept {
+void Persister::rescue() noexcept {
+  const Status status = rescuer_.rescue(bounds_.share_bytes(log_load()));
   // No memory for records: those who wait for it are told, and cleaning begins again later.
-  if (Status status = rescuer_.rescue(share_bytes); status != Status::kOk) failed(status, 0);
+  if (status != Status::kOk) failed(status, 0);
 }
 
 // ---- What they do.
@@ -300,8 +298,6 @@ LogLoad Persister::log_load() const noexcept {
           .epoch_bytes = std::max(epoch_bytes_most_, dirty_bytes - rescued_bytes),
           .unswept_bytes = std::min(unswept_bytes, live_bytes - std::min(live_bytes, dirty_bytes))};
 }
-
-bool Persister::log_is_full() const noexcept { return bounds_.is_full(log_load()); }
 
 bool Persister::sync_is_due(uint64_t now) const noexcept {
   if (log_.has_dead_segments() && log_is_full()) return true;

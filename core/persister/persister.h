@@ -58,7 +58,7 @@ class Persister {
   bool step(bool hurry) noexcept;
 
  private:
-  enum class CompactStage { kNone, kClean, kSync, kUnlink };
+  enum class CompactStage { kNone, kClean, kUnlink };
 
   // Steps. Each returns whether it did something.
   bool step_heal(uint64_t now, bool hurry) noexcept;
@@ -75,12 +75,12 @@ class Persister {
   Status end_sync(Status status, uint64_t segment) noexcept;
   void clean_if_due() noexcept;
   void clean(uint64_t through_segment) noexcept;
-  void rescue(uint64_t share_bytes) noexcept;
+  void rescue() noexcept;
   void failed(Status status, uint64_t segment) noexcept;
   void publish() noexcept;
 
   LogLoad log_load() const noexcept;
-  bool log_is_full() const noexcept;
+  bool log_is_full() const noexcept { return bounds_.is_full(log_load()); }
   bool sync_is_due(uint64_t now) const noexcept;
   bool writing_is_held() const noexcept;
   bool something_changed() const noexcept { return epochs_.newest_change() == epochs_.open(); }
