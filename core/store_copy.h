@@ -8,7 +8,7 @@
 namespace dskvs {
 
 // Writes every entry of `catalog`, which nobody changes meanwhile, to the log of an empty
-// directory, durably, as one epoch.
+// directory, durably, in epochs of about a segment each.
 Status write_copy(Catalog& catalog, Directory& target, const Environment& environment);
 
 }  // namespace dskvs
