@@ -38,11 +38,7 @@ LogWriter::LogWriter(Directory& directory, LogPosition position, uint64_t segmen
       staging_(new std::byte[kStagingBytes]) {
   if (!live_.empty()) durable_.first_live = live_.front().id;
   pieces_.reserve(kPiecesMax);
-  const KeptErrorText kept;  // that there is no reserve is no failure
-  std::unique_ptr<File> file;
-  Status status = directory_.open_file(kReserveName, FileMode::kRead, &file);
-  if (status == Status::kOk) status = file->size(&reserve_bytes_);
-  reserve_works_ = status == Status::kOk || status == Status::kNotFound;
+  (void)find_reserve();
 }
 
 LogWriter::~LogWriter() {
@@ -393,18 +389,27 @@ uint64_t LogWriter::disk_bytes() const {
   return bytes;
 }
 
+// Whether there is one, of whatever size.
+bool LogWriter::find_reserve() {
+  const KeptErrorText kept;  // that there is none is no failure
+  std::unique_ptr<File> file;
+  Status status = directory_.open_file(kReserveName, FileMode::kRead, &file);
+  if (status == Status::kOk) status = file->size(&reserve_bytes_);
+  reserve_works_ = status == Status::kOk || status == Status::kNotFound;
+  return status == Status::kOk;
+}
+
 // Room that is given up when the disk is full, so that removals, and the close, still get through.
 // Not before anything is durable: where there is a reserve, recovery misses a log that is gone.
 void LogWriter::make_reserve() {
   if (reserve_bytes_ >= kReserveBytes || !reserve_works_ || durable_.epoch == 0) return;
-  const KeptErrorText kept;  // that there is none, or no room for it, is no failure
-  reserve_bytes_ = 0;
-  Status status = directory_.unlink(kReserveName);  // a crash may leave one that is too small
-  reserve_works_ = status == Status::kOk || status == Status::kNotFound;
+  const bool too_small = find_reserve();  // as a crash may leave it
+  if (too_small && directory_.unlink(kReserveName) != Status::kOk) reserve_works_ = false;
   if (!reserve_works_) return;
+  reserve_bytes_ = 0;
   std::unique_ptr<File> file;
   if (directory_.open_file(kReserveName, FileMode::kCreate, &file) != Status::kOk) return;
-  status = file->allocate(kReserveBytes);
+  const Status status = file->allocate(kReserveBytes);
   if (status == Status::kOk) {
     reserve_bytes_ = kReserveBytes;
     return;

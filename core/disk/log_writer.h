@@ -172,6 +172,7 @@ class LogWriter {
   Status abandon(Status status);
   void note_garbage();
   void unlink_garbage();
+  bool find_reserve();
   void make_reserve();
   bool free_room();
   void cut_behind(SegmentFile& segment, uint64_t end);
