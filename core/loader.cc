@@ -17,37 +17,27 @@ RecoverySink& Loader::begin_segment(uint64_t segment_id) {
   return segments_.emplace_back(*this, segment_id);
 }
 
-Status Loader::Segment::put(std::string_view key, uint64_t value_size, void** value) {
-  Status status = add_change(key, value_size, false);
-  if (status == Status::kOk) *value = pending_.back().entry->value();
-  return status;
-}
-
-Status Loader::Segment::remove(std::string_view key) { return add_change(key, 0, true); }
-
-Status Loader::Segment::drop(std::string_view name) {
-  EntryReference holder(Entry::make(name, 0));
-  if (holder == nullptr) return no_memory();
-  pending_.push_back({nullptr, std::move(holder), 0, false});
+Status Loader::Segment::add(FrameType type, std::string_view key, uint64_t value_size,
+                            void** value) {
+  Collection* collection = nullptr;
+  if (type != FrameType::kDrop) {
+    const size_t slash = key.find('/');  // there is one, or the frame would not have been read
+    collection = loader_.collection_of(key.substr(0, slash));
+    if (collection == nullptr) return no_memory();
+    key.remove_prefix(slash + 1);
+  }
+  EntryReference entry(Entry::make(key, value_size));
+  if (entry == nullptr) {
+    return fail(Status::kMemory, "no memory to load a value of {} bytes", value_size);
+  }
+  *value = entry->value();
+  pending_.push_back({type, collection, std::move(entry), KeyHash{}(key)});
   return Status::kOk;
 }
 
 Status Loader::Segment::commit(uint64_t last_epoch) {
   batches_.push_back({last_epoch, {}});
   batches_.back().changes.swap(pending_);
-  return Status::kOk;
-}
-
-Status Loader::Segment::add_change(std::string_view text, uint64_t value_size, bool tombstone) {
-  const size_t slash = text.find('/');  // there is one, or the frame would not have been read
-  const std::string_view member = text.substr(slash + 1);
-  Collection* collection = loader_.collection_of(text.substr(0, slash));
-  if (collection == nullptr) return no_memory();
-  EntryReference entry(Entry::make(member, value_size));
-  if (entry == nullptr) {
-    return fail(Status::kMemory, "no memory to load a value of {} bytes", value_size);
-  }
-  pending_.push_back({collection, std::move(entry), KeyHash{}(member), tombstone});
   return Status::kOk;
 }
 
@@ -91,16 +81,17 @@ Status Loader::apply(Batch& batch, uint32_t home) {
 
 // A put gives its reference to the table, unless the change `keeps_entry`.
 Status Loader::apply(Change& change, uint32_t home, bool keeps_entry) {
-  if (change.collection == nullptr) {
-    apply_drop(change.entry->key());
+  if (change.type == FrameType::kDrop) {
+    apply_drop(change);
     return Status::kOk;
   }
+  const bool put = change.type == FrameType::kPut;
   reclaimer::prepare_to_retire();
   const ReadSection section;  // or another store, going quiet, frees what is retired here too soon
   Status status = change.collection->members().update(
-      change.hash, change.entry->key(), !change.tombstone, [&](Entry* current, Entry** next) {
-        *next = change.tombstone ? nullptr : change.entry.get();
-        if (*next != nullptr) {
+      change.hash, change.entry->key(), put, [&](Entry* current, Entry** next) {
+        *next = put ? change.entry.get() : nullptr;
+        if (put) {
           if (keeps_entry) change.entry->pin();
           change.entry->set_home(home);
           totals_.add(totals_of(*change.collection, *change.entry));
@@ -113,15 +104,15 @@ Status Loader::apply(Change& change, uint32_t home, bool keeps_entry) {
         return Status::kOk;
       });
   if (status != Status::kOk) return no_memory();
-  if (!change.tombstone && !keeps_entry) (void)change.entry.release();
+  if (put && !keeps_entry) (void)change.entry.release();
   return Status::kOk;
 }
 
-void Loader::apply_drop(std::string_view name) {
+void Loader::apply_drop(const Change& change) {
   Collection* collection;
   {
     ReadSection section;
-    collection = catalog_.find(KeyHash{}(name), name);
+    collection = catalog_.find(change.hash, change.entry->key());
   }
   if (collection == nullptr) return;
   collection->members().take_all([&](Entry* entry) {
@@ -138,9 +129,9 @@ Status Loader::finish(Epochs& epochs, DirtyChunks* removals) {
   for (Batch& batch : undurable_) {
     for (Change& change : batch.changes) {
       Status status = Status::kOk;
-      if (change.collection == nullptr) {
+      if (change.type == FrameType::kDrop) {
         status = add_drop(change, epochs, epochs.open() - 1);
-      } else if (change.tombstone) {
+      } else if (change.type == FrameType::kRemove) {
         status = add_removal(change, epochs, removals);
       } else {
         change.entry->set_home(Entry::kNowhere);

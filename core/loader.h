@@ -35,10 +35,10 @@ class Loader final : public SegmentedSink {
   };
   using EntryReference = std::unique_ptr<Entry, Unpin>;
   struct Change {
-    Collection* collection;  // nullptr: the one that the entry's key names is dropped
+    FrameType type;
+    Collection* collection;  // kDrop: nullptr; the entry's key names it
     EntryReference entry;
     uint64_t hash;  // of the entry's key
-    bool tombstone;
   };
   struct Batch {
     uint64_t last_epoch;
@@ -49,12 +49,8 @@ class Loader final : public SegmentedSink {
   struct Segment final : RecoverySink {
     Segment(Loader& loader, uint64_t id) : loader_(loader), id_(static_cast<uint32_t>(id)) {}
 
-    Status put(std::string_view key, uint64_t value_size, void** value) override;
-    Status remove(std::string_view key) override;
-    Status drop(std::string_view collection) override;
+    Status add(FrameType type, std::string_view key, uint64_t value_size, void** value) override;
     Status commit(uint64_t last_epoch) override;
-
-    Status add_change(std::string_view key, uint64_t value_size, bool tombstone);
 
     Loader& loader_;
     const uint32_t id_;
@@ -65,7 +61,7 @@ class Loader final : public SegmentedSink {
   Collection* collection_of(std::string_view name);
   Status apply(Batch& batch, uint32_t home);
   Status apply(Change& change, uint32_t home, bool keeps_entry);
-  void apply_drop(std::string_view name);
+  void apply_drop(const Change& change);
   void take_out_empty(Epochs& epochs);
   Status add_drop(const Change& change, Epochs& epochs, uint64_t epoch);
   Status add_removal(Change& change, Epochs& epochs, DirtyChunks* removals);

@@ -23,11 +23,10 @@ namespace dskvs {
 class RecoverySink {
  public:
   virtual ~RecoverySink() = default;
-  // Says where the `value_size` bytes go, which the recovery fills before the next call. `key` is
-  // "collection/member"; it lives until this call returns.
-  virtual Status put(std::string_view key, uint64_t value_size, void** value) = 0;
-  virtual Status remove(std::string_view key) = 0;
-  virtual Status drop(std::string_view collection) = 0;
+  // Takes a put, a removal or a drop, and says where the `value_size` bytes go, which the recovery
+  // fills before the next call. `key` is "collection/member", or the collection that is dropped; it
+  // lives until this call returns.
+  virtual Status add(FrameType type, std::string_view key, uint64_t value_size, void** value) = 0;
   // All frames since the last commit take effect, in their order, as the epochs up to this one.
   // Those behind the last commit never happened.
   virtual Status commit(uint64_t last_epoch) = 0;

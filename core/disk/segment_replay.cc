@@ -23,11 +23,8 @@ Status admit_value(uint64_t value_size) {
 Status hand_over(const Frame& frame, SegmentReader& reader, RecoverySink* sink, bool* intact) {
   *intact = true;
   void* value = nullptr;
-  if (sink != nullptr) {
-    Status status = Status::kOk;
-    if (frame.type == FrameType::kPut) status = sink->put(frame.key, frame.value_size, &value);
-    if (frame.type == FrameType::kRemove) status = sink->remove(frame.key);
-    if (frame.type == FrameType::kDrop) status = sink->drop(frame.key);
+  if (sink != nullptr && frame.type != FrameType::kCommit && frame.type != FrameType::kPad) {
+    const Status status = sink->add(frame.type, frame.key, frame.value_size, &value);
     if (status != Status::kOk) return status;
   }
   if (frame.value == nullptr) return reader.read_value(frame, value, intact);

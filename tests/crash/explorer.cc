@@ -53,27 +53,19 @@ constexpr int kStepsToHealMax = 8;
 
 class ModelSink : public RecoverySink {
  public:
-  Status put(std::string_view key, uint64_t value_size, void** value) override {
-    batch_.push_back({Verb::kPut, std::string(key), std::string(value_size, '\0')});
+  Status add(FrameType type, std::string_view key, uint64_t value_size, void** value) override {
+    batch_.push_back({type, std::string(key), std::string(value_size, '\0')});
     *value = batch_.back().value.data();
-    return Status::kOk;
-  }
-  Status remove(std::string_view key) override {
-    batch_.push_back({Verb::kDelete, std::string(key), {}});
-    return Status::kOk;
-  }
-  Status drop(std::string_view collection) override {
-    batch_.push_back({Verb::kDeleteAll, std::string(collection) + "/", {}});
     return Status::kOk;
   }
   Status commit(uint64_t) override {
     for (Change& change : batch_) {
-      if (change.verb == Verb::kPut) {
+      if (change.type == FrameType::kPut) {
         model[change.key] = std::move(change.value);
-      } else if (change.verb == Verb::kDelete) {
+      } else if (change.type == FrameType::kRemove) {
         model.erase(change.key);
       } else {
-        std::erase_if(model, [&](const auto& e) { return e.first.starts_with(change.key); });
+        std::erase_if(model, [&](const auto& e) { return e.first.starts_with(change.key + "/"); });
       }
     }
     batch_.clear();
@@ -84,7 +76,7 @@ class ModelSink : public RecoverySink {
 
  private:
   struct Change {
-    Verb verb;
+    FrameType type;
     std::string key;
     std::string value;
   };

@@ -43,17 +43,9 @@ struct Batch {
 // Takes what recover() or salvage() hands over.
 class MapSink : public RecoverySink {
  public:
-  Status put(std::string_view key, uint64_t value_size, void** value) override {
-    pending_.push_back({FrameType::kPut, std::string(key), std::string(value_size, '?')});
+  Status add(FrameType type, std::string_view key, uint64_t value_size, void** value) override {
+    pending_.push_back({type, std::string(key), std::string(value_size, '?')});
     *value = pending_.back().value.data();
-    return Status::kOk;
-  }
-  Status remove(std::string_view key) override {
-    pending_.push_back({FrameType::kRemove, std::string(key), {}});
-    return Status::kOk;
-  }
-  Status drop(std::string_view collection) override {
-    pending_.push_back({FrameType::kDrop, std::string(collection), {}});
     return Status::kOk;
   }
   Status commit(uint64_t last_epoch) override {

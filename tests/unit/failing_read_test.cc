@@ -112,14 +112,8 @@ class Altered : public PassingDirectory {
 class FailingSink : public MapSink {
  public:
   explicit FailingSink(uint64_t fail_at) : left_(fail_at) {}
-  Status put(std::string_view key, uint64_t value_size, void** value) override {
-    return refuses() ? refusal() : MapSink::put(key, value_size, value);
-  }
-  Status remove(std::string_view key) override {
-    return refuses() ? refusal() : MapSink::remove(key);
-  }
-  Status drop(std::string_view name) override {
-    return refuses() ? refusal() : MapSink::drop(name);
+  Status add(FrameType type, std::string_view key, uint64_t value_size, void** value) override {
+    return refuses() ? refusal() : MapSink::add(type, key, value_size, value);
   }
   Status commit(uint64_t last_epoch) override {
     return refuses() ? refusal() : MapSink::commit(last_epoch);

@@ -460,7 +460,7 @@ TEST_CASE("segments that were only begun tell what was durable before them") {
 TEST_CASE("a value that no memory can hold is refused before the sink is asked for it") {
   class AskedSink : public MapSink {
    public:
-    Status put(std::string_view, uint64_t, void**) override {
+    Status add(FrameType, std::string_view, uint64_t, void**) override {
       asked = true;
       return fail(Status::kFull, "asked");
     }
