@@ -40,7 +40,7 @@ class Walk {
   void follow_links();
   const SegmentInfo* readable_before(uint64_t id) const;
   Status visit(const LogLink& link, bool newest);
-  Status take(const Frame& frame);
+  Status take(Frame* frame);
   Status commit(uint64_t last_epoch);
   void add_damage(const SegmentInfo& segment, uint64_t offset, const char* kind) {
     damage_->push_back({SegmentName(segment.id).text, offset, kind});
@@ -147,18 +147,14 @@ Status Walk::visit(const LogLink& link, bool newest) {
     if (frame.what == Next::kEnd) break;
     if (frame.what == Next::kBad) {
       if (!searching && newest && epoch >= durable_epoch_) return Status::kOk;
-      if (!searching) add_damage(segment, offset, reader_.bad_kind());
-      searching = true;
-      // An intact header is believed, whatever became of its frame: so no byte is read again and
-      // again.
-      reader_.seek(offset + reader_.bad_bytes());
-      continue;
+      if (!searching) add_damage(segment, offset, frame.kind);
+    } else {
+      if (frame.type == FrameType::kCommit) epoch = decode_commit_payload(frame.value).last_epoch;
+      if (Status status = take(&frame); status != Status::kOk) return status;
     }
-    searching = false;
-    if (frame.type == FrameType::kCommit) epoch = decode_commit_payload(frame.value).last_epoch;
-    if (sink_ != nullptr) {
-      if (Status status = take(frame); status != Status::kOk) return status;
-    }
+    searching = frame.what == Next::kBad;
+    // An intact header is believed, whatever became of its frame: so no byte is read again and
+    // again.
     reader_.seek(offset + frame.bytes);
   }
   const bool short_of_durable = newest && epoch < durable_epoch_;
@@ -168,15 +164,14 @@ Status Walk::visit(const LogLink& link, bool newest) {
   return newest || open_frames_ == 0 ? Status::kOk : commit(epoch + 1);
 }
 
-Status Walk::take(const Frame& frame) {
-  if (frame.type == FrameType::kPad) return Status::kOk;
-  if (frame.type == FrameType::kCommit) {
-    return commit(decode_commit_payload(frame.value).last_epoch);
+Status Walk::take(Frame* frame) {
+  if (sink_ == nullptr || frame->type == FrameType::kPad) return Status::kOk;
+  if (frame->type == FrameType::kCommit) {
+    return commit(decode_commit_payload(frame->value).last_epoch);
   }
   ++open_frames_;
-  bool intact;
-  const Status status = hand_over(frame, reader_, sink_, &intact);
-  if (status != Status::kOk || intact) return status;
+  const Status status = hand_over(frame, reader_, sink_);
+  if (status != Status::kOk || frame->what == Next::kFrame) return status;
   return fail(Status::kIo, "a value changed while it was read");
 }
 

@@ -66,9 +66,9 @@ Status SegmentReader::fill(size_t bytes) {
   return Status::kOk;
 }
 
-Status SegmentReader::bad(Frame* frame, const char* kind) {
-  frame->what = Next::kBad;
-  bad_kind_ = kind;
+Status SegmentReader::none(Frame* frame, const char* kind, Next what) {
+  frame->what = what;
+  frame->kind = kind;
   return Status::kOk;
 }
 
@@ -79,20 +79,17 @@ bool SegmentReader::fits(const FrameHeader& header) const {
 }
 
 Status SegmentReader::next(Frame* frame) {
-  if (left() == 0) {
-    frame->what = Next::kEnd;
-    return Status::kOk;
-  }
-  bad_bytes_ = 8;
-  if (left() < kFrameHeaderBytes) return bad(frame, "the frame's header is cut off");
+  frame->bytes = 8;
+  if (left() == 0) return none(frame, "the segment is cut off", Next::kEnd);
+  if (left() < kFrameHeaderBytes) return none(frame, "the frame's header is cut off");
   if (Status status = fill(kFrameHeaderBytes); status != Status::kOk) return status;
   const uint64_t seed = seed_.at(offset_);
   FrameHeader header;
   if (!decode_frame_header(buffer_.data() + position_, seed, &header)) {
-    return bad(frame, "there is no frame header");
+    return none(frame, "there is no frame header");
   }
-  if (!fits(header)) return bad(frame, "the frame is cut off");
-  const uint64_t bytes = bad_bytes_ = frame_bytes(header.key_size, header.value_size);
+  if (!fits(header)) return none(frame, "the frame is cut off");
+  const uint64_t bytes = frame->bytes = frame_bytes(header.key_size, header.value_size);
   const bool large = bytes >= kLargeFrameBytes;
   const size_t unpadded = large ? 0 : kFrameHeaderBytes + header.key_size + header.value_size;
   const size_t needed = large ? kFrameHeaderBytes + header.key_size : bytes;
@@ -102,16 +99,17 @@ Status SegmentReader::next(Frame* frame) {
   if (!large) {
     const uint64_t hash = checksum(seed, at + kChecksumFrom, unpadded - kChecksumFrom);
     if (stored_checksum(hash) != header.checksum)
-      return bad(frame, "the frame's checksum is wrong");
-    if (!all_zero(at + unpadded, bytes - unpadded)) return bad(frame, "the padding is not zero");
+      return none(frame, "the frame's checksum is wrong");
+    if (!all_zero(at + unpadded, bytes - unpadded)) return none(frame, "the padding is not zero");
   }
   const std::byte* const key = at + kFrameHeaderBytes;
   const std::string_view name(reinterpret_cast<const char*>(key), header.key_size);
-  if (!key_fits_type(header.type, name)) return bad(frame, "the frame's key is none");
+  if (!key_fits_type(header.type, name)) return none(frame, "the frame's key is none");
   *frame = {.what = Next::kFrame,
+            .kind = "",
+            .bytes = bytes,
             .type = header.type,
             .offset = offset_,
-            .bytes = bytes,
             .checksum = header.checksum,
             .key = name,
             .value_size = header.value_size,
@@ -128,10 +126,8 @@ Status SegmentReader::next_intact(Frame* frame) {
   Status status = next(frame);
   if (status != Status::kOk || frame->what != Next::kFrame || frame->value != nullptr)
     return status;
-  bool intact;
-  status = read_value(*frame, nullptr, &intact);
-  if (status != Status::kOk) return status;
-  if (!intact) return bad(frame, bad_kind_);
+  status = read_value(frame, nullptr);
+  if (status != Status::kOk || frame->what == Next::kBad) return status;
   seek(offset);
   return next(frame);
 }
@@ -145,14 +141,13 @@ Status SegmentReader::next_commit(Frame* frame) {
   }
 }
 
-Status SegmentReader::read_value(const Frame& frame, void* to, bool* intact) {
-  *intact = false;
-  const size_t head = kFrameHeaderBytes + frame.key.size();
-  RunningChecksum hash(seed_.at(frame.offset));
+Status SegmentReader::read_value(Frame* frame, void* to) {
+  const size_t head = kFrameHeaderBytes + frame->key.size();
+  RunningChecksum hash(seed_.at(frame->offset));
   hash.add(buffer_.data() + position_ + kChecksumFrom, head - kChecksumFrom);
   seek(offset_ + head);
   auto* out = static_cast<std::byte*>(to);
-  for (uint64_t left = frame.value_size; left != 0;) {
+  for (uint64_t left = frame->value_size; left != 0;) {
     if (Status status = fill(1); status != Status::kOk) return status;
     const size_t size = std::min<uint64_t>(left, buffered());
     hash.add(buffer_.data() + position_, size);
@@ -163,17 +158,15 @@ Status SegmentReader::read_value(const Frame& frame, void* to, bool* intact) {
     seek(offset_ + size);
     left -= size;
   }
-  const size_t padding = frame.offset + frame.bytes - offset_;
+  const size_t padding = frame->offset + frame->bytes - offset_;
   if (Status status = fill(padding); status != Status::kOk) return status;
-  const bool right = stored_checksum(hash.value()) == frame.checksum;
-  *intact = right && all_zero(buffer_.data() + position_, padding);
-  if (*intact) {
+  const bool right = stored_checksum(hash.value()) == frame->checksum;
+  if (right && all_zero(buffer_.data() + position_, padding)) {
     seek(offset_ + padding);
-  } else {
-    bad_kind_ = right ? "the padding is not zero" : "the frame's checksum is wrong";
-    seek(frame.offset);
+    return Status::kOk;
   }
-  return Status::kOk;
+  seek(frame->offset);
+  return none(frame, right ? "the padding is not zero" : "the frame's checksum is wrong");
 }
 
 Status SegmentReader::find_header(bool commits_only) {

@@ -17,12 +17,14 @@ namespace dskvs {
 
 enum class Next { kFrame, kEnd, kBad };
 
-// What a reader came upon; the rest is said of a frame alone.
+// What a reader came upon.
 struct Frame {
   Next what;
+  const char* kind;  // but kFrame: why there is none
+  uint64_t bytes;    // of the whole frame, if its header is intact, or else of a place for a header
+  // kFrame alone.
   FrameType type;
   uint64_t offset;
-  uint64_t bytes;  // of the whole frame
   uint64_t checksum;
   std::string_view key;
   uint64_t value_size;
@@ -38,8 +40,7 @@ class SegmentReader {
   void open(std::unique_ptr<File> file, FrameSeed seed, uint64_t begin, uint64_t end);
 
   // The next frame: its checksum is right, but for a large value, which read_value() must take
-  // before the next call. kBad: there is none here; bad_kind() says why, bad_bytes() how far it
-  // reaches, and offset() stays.
+  // before the next call. kBad: there is none here, and offset() stays.
   // kOk, kIo, kCancelled.
   Status next(Frame* frame);
 
@@ -49,14 +50,11 @@ class SegmentReader {
   // The next commit that is intact, whatever stands before it. Never kBad.
   Status next_commit(Frame* frame);
 
-  // Reads the value of a large frame to `to`, or only checks it (nullptr), and says whether the
-  // frame's checksum is right; when it is not, bad_kind() says so and offset() is the frame's.
-  Status read_value(const Frame& frame, void* to, bool* intact);
+  // Reads the value of a large frame to `to`, or only checks it (nullptr). Where the frame's
+  // checksum is wrong it becomes kBad, and offset() is the frame's.
+  Status read_value(Frame* frame, void* to);
 
   uint64_t offset() const { return offset_; }
-  const char* bad_kind() const { return bad_kind_; }
-  // All of a frame whose header is intact, or else one place for a header.
-  uint64_t bad_bytes() const { return bad_bytes_; }
 
   // Goes on at `offset`, which is a multiple of 8, or at the end.
   void seek(uint64_t offset);
@@ -73,7 +71,7 @@ class SegmentReader {
   template <typename Is>
   Status find(size_t bytes, Is&& is);
   Status fill(size_t bytes);
-  Status bad(Frame* frame, const char* kind);
+  static Status none(Frame* frame, const char* kind, Next what = Next::kBad);
   bool fits(const FrameHeader& header) const;
   uint64_t left() const { return end_ - offset_; }
   size_t buffered() const { return filled_ - position_; }
@@ -87,8 +85,6 @@ class SegmentReader {
   uint64_t offset_ = 0;
   uint64_t end_ = 0;
   uint64_t hinted_ = 0;  // up to here the system was asked to read ahead
-  const char* bad_kind_ = "";
-  uint64_t bad_bytes_ = 0;
 };
 
 }  // namespace dskvs

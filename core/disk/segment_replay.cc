@@ -20,16 +20,15 @@ Status admit_value(uint64_t value_size) {
 
 }  // namespace
 
-Status hand_over(const Frame& frame, SegmentReader& reader, RecoverySink* sink, bool* intact) {
-  *intact = true;
+Status hand_over(Frame* frame, SegmentReader& reader, RecoverySink* sink) {
   void* value = nullptr;
-  if (sink != nullptr && frame.type != FrameType::kCommit && frame.type != FrameType::kPad) {
-    const Status status = sink->add(frame.type, frame.key, frame.value_size, &value);
+  if (sink != nullptr && frame->type != FrameType::kCommit && frame->type != FrameType::kPad) {
+    const Status status = sink->add(frame->type, frame->key, frame->value_size, &value);
     if (status != Status::kOk) return status;
   }
-  if (frame.value == nullptr) return reader.read_value(frame, value, intact);
-  if (value != nullptr && frame.value_size != 0) {
-    std::memcpy(value, frame.value, frame.value_size);
+  if (frame->value == nullptr) return reader.read_value(frame, value);
+  if (value != nullptr && frame->value_size != 0) {
+    std::memcpy(value, frame->value, frame->value_size);
   }
   return Status::kOk;
 }
@@ -40,14 +39,12 @@ Status replay(SegmentReader& reader, RecoverySink* sink, Replayed* replayed) {
     replayed->stop = reader.offset();
     Frame frame;
     if (Status status = reader.next(&frame); status != Status::kOk) return status;
-    bool intact = frame.what == Next::kFrame;
-    if (intact) {
+    if (frame.what == Next::kFrame) {
       Status status = admit_value(frame.value_size);
-      if (status == Status::kOk) status = hand_over(frame, reader, sink, &intact);
+      if (status == Status::kOk) status = hand_over(&frame, reader, sink);
       if (status != Status::kOk) return status;
     }
-    const char* kind = intact ? order.refuse(frame) : reader.bad_kind();
-    if (frame.what == Next::kEnd) kind = "the segment is cut off";
+    const char* kind = frame.what == Next::kFrame ? order.refuse(frame) : frame.kind;
     if (kind != nullptr) {
       replayed->kind = kind;
       replayed->frames_cut = order.open_frames() + (frame.what == Next::kEnd ? 0 : 1);

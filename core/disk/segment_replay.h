@@ -26,7 +26,7 @@ struct Replayed {
 // more than it has.
 Status replay(SegmentReader& reader, RecoverySink* sink, Replayed* replayed);
 
-// Hands over a put, a removal or a drop. `*intact` becomes false when a large value is not.
-Status hand_over(const Frame& frame, SegmentReader& reader, RecoverySink* sink, bool* intact);
+// Hands over a put, a removal or a drop. It becomes kBad when its large value is.
+Status hand_over(Frame* frame, SegmentReader& reader, RecoverySink* sink);
 
 }  // namespace dskvs

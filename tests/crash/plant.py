@@ -122,8 +122,8 @@ FAULTS = [
      "disk/segment_reader.cc", "if (stored_checksum(hash) != header.checksum)",
      "if (stored_checksum(hash) != header.checksum && !(PLANTED))"),
     ("large_checksum_not_checked", "a large value counts though its checksum is wrong",
-     "disk/segment_reader.cc", "  const bool right = stored_checksum(hash.value()) == frame.checksum;",
-     "  const bool right = PLANTED || stored_checksum(hash.value()) == frame.checksum;"),
+     "disk/segment_reader.cc", "  const bool right = stored_checksum(hash.value()) == frame->checksum;",
+     "  const bool right = PLANTED || stored_checksum(hash.value()) == frame->checksum;"),
     ("resync_past_bad_frame", "reading goes on behind a bad frame, and epochs may be missing",
      "disk/segment_replay.cc", "    if (kind != nullptr) {\n",
      "    if (PLANTED && frame.what == Next::kBad) {\n"

@@ -241,8 +241,9 @@ uint64_t walk(SegmentReader& reader, const Plain& plain, uint64_t end, uint8_t c
       if (frame.value == nullptr) {
         const bool keep = choices % 2 != 0;
         value.assign(keep ? frame.value_size : 0, std::byte{0});
-        require(reader.read_value(frame, keep ? value.data() : nullptr, &found) == Status::kOk,
+        require(reader.read_value(&frame, keep ? value.data() : nullptr) == Status::kOk,
                 "reading a value goes well");
+        found = frame.what == Next::kFrame;
         require(!found || std::equal(value.begin(), value.end(), stored), "a value is the file's");
       } else {
         require(std::memcmp(frame.value, stored, frame.value_size) == 0, "a value is the file's");
@@ -254,10 +255,10 @@ uint64_t walk(SegmentReader& reader, const Plain& plain, uint64_t end, uint8_t c
       frames++;
       continue;
     }
-    require(reader.offset() == at && *reader.bad_kind() != '\0', "a bad place is named");
+    require(reader.offset() == at && *frame.kind != '\0', "a bad place is named");
     Expected told{};
     const uint64_t reaches = plain.header_at(at, &told) ? told.bytes : 8;
-    require(reader.bad_bytes() == reaches, "a bad place reaches as far as its header says");
+    require(frame.bytes == reaches, "a bad place reaches as far as its header says");
     const bool commits_only = choices / 2 % 2 != 0;
     const bool skip_all = choices / 8 % 2 != 0 || reaches > 4 * kBlockBytes;
     reader.seek(at + (skip_all ? reaches : 8));
