@@ -3,8 +3,8 @@
 // found to be damaged, and what lies beside it is still read.
 #pragma once
 
-#include "disk/damage.h"
 #include "disk/file.h"
+#include "disk/recovery.h"
 
 #include <cstdint>
 #include <map>

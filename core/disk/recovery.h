@@ -7,7 +7,6 @@
 // corruption, not a torn tail, when anything later shows that the frame was durable.
 #pragma once
 
-#include "disk/damage.h"
 #include "disk/file.h"
 #include "disk/log_position.h"
 #include "disk/progress.h"
@@ -16,8 +15,21 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <tuple>
 
 namespace dskvs {
+
+// What is wrong with a log, and where.
+struct Damage {
+  std::string file;
+  uint64_t offset = 0;
+  std::string kind;
+
+  bool operator==(const Damage& other) const = default;
+  bool operator<(const Damage& other) const {
+    return std::tie(file, offset, kind) < std::tie(other.file, other.offset, other.kind);
+  }
+};
 
 // What takes the frames. Any failure that it returns ends the recovery with that status.
 class RecoverySink {

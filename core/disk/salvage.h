@@ -1,7 +1,6 @@
 // Checks every byte of a log, and reads on where recover() refuses to. Both throw bad_alloc.
 #pragma once
 
-#include "disk/damage.h"
 #include "disk/file.h"
 #include "disk/progress.h"
 #include "disk/recovery.h"
