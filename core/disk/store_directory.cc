@@ -25,12 +25,10 @@ Status list_contents(Directory& directory, std::vector<std::string>* names) {
 
 Status open_store_directory(FileSystem& files, const char* path, Presence presence,
                             std::unique_ptr<Directory>* directory) {
-  directory->reset();
-  std::unique_ptr<Directory> opened;
-  Status status = files.open_directory(path, presence, kLockName, &opened);
+  Status status = files.open_directory(path, presence, kLockName, directory);
   if (status != Status::kOk) return status;
   std::vector<std::string> names;
-  status = list_contents(*opened, &names);
+  status = list_contents(**directory, &names);
   if (status != Status::kOk) return status;
   const bool store = std::any_of(names.begin(), names.end(), marks_a_store);
   if (presence == Presence::kMustBeNew && !names.empty()) {
@@ -42,7 +40,6 @@ Status open_store_directory(FileSystem& files, const char* path, Presence presen
   if (!store && presence == Presence::kMustExist) {
     return fail(Status::kPath, "'{}' holds no store", path);
   }
-  *directory = std::move(opened);
   return Status::kOk;
 }
 
