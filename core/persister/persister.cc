@@ -73,7 +73,6 @@ bool Persister::step_heal(uint64_t now, bool hurry) noexcept {
     failed(status, 0);
     return true;
   }
-  epochs_.touch();
   bool was_failing = figures_.error != Status::kOk;
   if (write_epoch() != Status::kOk) return true;
   heal_wanted_ = false;

@@ -37,10 +37,8 @@ void Rescuer::lose(uint64_t from_segment) noexcept {
 }
 
 Status Rescuer::rescue_lost() noexcept {
-  for (sweep_.begin(); sweep_.active();) {
-    if (Status status = rescue_part(); status != Status::kOk) return status;
-  }
-  return Status::kOk;
+  sweep_.begin();
+  return rescue(UINT64_MAX);
 }
 
 Status Rescuer::rescue_part() noexcept {

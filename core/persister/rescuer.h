@@ -52,7 +52,7 @@ class Rescuer {
 
   // What stands in this segment or behind it may be lost; 0: no segment is to blame. Cleaning ends.
   void lose(uint64_t from_segment) noexcept;
-  // Sweeps through all, at once. kMemory.
+  // Sweeps through all, at once, which is a change of the open epoch. kMemory.
   Status rescue_lost() noexcept;
   void healed() noexcept { lost_from_ = kNoSegment; }
 
