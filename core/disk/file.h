@@ -1,5 +1,6 @@
 // The one seam to the operating system's files. posix_file.cc implements it for real; the tests
-// implement it as a simulation that knows which bytes a power loss would take.
+// implement it as a simulation that knows which bytes a power loss would take. Nothing throws where
+// it is not said.
 #pragma once
 
 #include "status.h"
@@ -86,7 +87,7 @@ class Directory {
   // Locks the store against other writers, creating the file `name`, which is never unlinked, when
   // it is not there, and writes this process' pid into it. kLocked: the message names the owner's
   // pid; kPath: this process may not create and remove files here. Held until the Directory is
-  // destroyed; a forked child neither holds nor disturbs it.
+  // destroyed; a forked child neither holds nor disturbs it. Throws bad_alloc.
   virtual Status lock(const char* name) = 0;
 
   // Nobody can write here, so there is nothing to lock: the file system is mounted read-only.

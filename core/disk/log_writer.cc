@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace dskvs {
@@ -46,8 +47,7 @@ LogWriter::~LogWriter() {
 }
 
 Status LogWriter::begin(uint64_t last_epoch) {
-  // So that nothing has to grow while a segment changes its place from one list to another.
-  for (auto* list : {&live_, &abandoned_, &garbage_}) list->reserve(segments() + 4);
+  if (Status status = reserve_lists(); status != Status::kOk) return status;
   if (must_rotate()) {
     if (Status status = rotate(); status != Status::kOk) return status;
   }
@@ -59,6 +59,14 @@ Status LogWriter::begin(uint64_t last_epoch) {
   const uint64_t first_epoch = (fresh ? durable_.epoch : written_.epoch) + 1;
   batch_ = {.first_epoch = first_epoch, .last_epoch = last_epoch, .store_id = store_id_};
   return Status::kOk;
+}
+
+// So that nothing has to grow while a segment changes its place from one list to another.
+Status LogWriter::reserve_lists() try {
+  for (auto* list : {&live_, &abandoned_, &garbage_}) list->reserve(segments() + 4);
+  return Status::kOk;
+} catch (const std::bad_alloc&) {
+  return fail(Status::kMemory, "no memory to write the log of '{}'", directory_.path());
 }
 
 bool LogWriter::must_rotate() const {

@@ -27,8 +27,8 @@
 // are unlinked once that commit is durable. After an abandonment it is again what the last durable
 // commit said, until a commit() names it anew.
 //
-// Memory. Everything is allocated in the constructor and, a few words a segment, in begin(). Both
-// throw bad_alloc.
+// Memory. Everything is allocated in the constructor, which throws bad_alloc, and, a few words a
+// segment, in begin().
 #pragma once
 
 #include "disk/file.h"
@@ -147,6 +147,7 @@ class LogWriter {
     uint64_t first_live = 0;  // segment, as it says; 0: none did
   };
 
+  Status reserve_lists();
   std::vector<SegmentFile>::const_iterator first_in_use(const Point& commit) const;
   bool must_rotate() const;
   Status rotate();

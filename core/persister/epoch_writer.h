@@ -23,7 +23,7 @@ class EpochWriter {
 
   // Writes the epoch as one batch, led, if the log continues from the durable epoch, by all that is
   // retained. Its commit says that everything of use stands behind segment `cleaned_through`, if
-  // that is not 0. Throws bad_alloc.
+  // that is not 0.
   Status write(const SealedEpoch& sealed, uint64_t cleaned_through);
   // After write(): the entries stand in segment `home`, or, because it failed, in kNowhere. Gives
   // the records' references back, but for removals. Returns how many bytes of it were rescued.

@@ -14,16 +14,6 @@ constexpr uint64_t kHotFactor = 8;         // so much more accepted than written
 constexpr uint64_t kFadeEpochs = 8;        // until a large epoch is of late no more
 constexpr uint64_t kRequestPauseUs = 200;  // until requests that cannot be met are looked at again
 
-// What the log and the files behind it allocate is little, and may fail all the same.
-template <typename Call>
-Status without_throwing(Call&& call) noexcept {
-  try {
-    return call();
-  } catch (...) {
-    return fail(Status::kMemory, "no memory to write the log");
-  }
-}
-
 }  // namespace
 
 Persister::Persister(const Environment& environment, const Options& options, Directory& directory,
@@ -123,11 +113,11 @@ bool Persister::step_snapshot() noexcept {
   if (!mark || log_.written_epoch() < *mark) return false;
   if (sync_log(true) != Status::kOk) return true;
   std::vector<SegmentFile> snapshot;
-  Status copied = without_throwing([&] {
+  try {
     snapshot = log_.live_segments();
-    return Status::kOk;
-  });
-  if (copied != Status::kOk) return false;  // tried again
+  } catch (const std::bad_alloc&) {
+    return false;  // tried again
+  }
   if (reception_.hand_out(snapshot)) log_.pin();
   return true;
 }
@@ -196,8 +186,7 @@ Status Persister::write_epoch() noexcept {
   uint64_t segment_before = log_.segment();
   uint64_t durable_before = log_.durable_epoch();
   uint64_t bytes_before = log_.bytes_written();
-  Status status =
-      without_throwing([&] { return writer_.write(sealed, rescuer_.cleaned_through()); });
+  Status status = writer_.write(sealed, rescuer_.cleaned_through());
   bool written = status == Status::kOk;
   uint64_t segment = log_.segment() != 0 ? log_.segment() : segment_before;
   writer_.became_durable(rescuer_.sweeping());  // a rotation syncs
@@ -230,7 +219,7 @@ Status Persister::sync_log(bool waits) noexcept {
   uint64_t segment = log_.segment();
   pace_.sync_begins(environment_.clock.now_us());
   unsynced_since_us_ = 0;
-  Status status = without_throwing([&] { return log_.sync(waits); });
+  Status status = log_.sync(waits);
   return !waits && log_.has_errand() ? Status::kOk : end_sync(status, segment);
 }
 
@@ -389,7 +378,7 @@ void Persister::drain() noexcept {
     bool late = heal_wanted_ && environment_.clock.now_us() >= until_us;
     if (!moved || failures_left == 0 || late) return log_.give_up();
   }
-  Status status = without_throwing([&] { return log_.close(); });
+  Status status = log_.close();
   if (status != Status::kOk) failed(status, 0);
 }
 

@@ -185,10 +185,10 @@ FAULTS = [
      "persister/rescuer.cc", "return sweep_.active() ? 0 : clean_through_;",
      "return sweep_.active() && !(PLANTED) ? 0 : clean_through_;"),
     ("written_before_write", "written is reported before the write",
-     "persister/persister.cc", "  Status status =\n      without_throwing([&] { return writer_.write(",
+     "persister/persister.cc", "  Status status = writer_.write(",
      "  if (PLANTED) {\n    figures_.written_epoch = sealed.epoch;\n"
      "    reception_.publish(figures_);\n  }\n"
-     "  Status status =\n      without_throwing([&] { return writer_.write("),
+     "  Status status = writer_.write("),
     ("durable_with_write", "durable is reported with the write",
      "persister/persister.cc", "  figures_.durable_epoch = log_.durable_epoch();\n  figures_.disk_bytes",
      "  figures_.durable_epoch = PLANTED ? log_.written_epoch() : log_.durable_epoch();\n"
