@@ -22,7 +22,12 @@ Status Loader::Segment::add(FrameType type, std::string_view key, uint64_t value
   Collection* collection = nullptr;
   if (type != FrameType::kDrop) {
     const size_t slash = key.find('/');  // there is one, or the frame would not have been read
-    collection = loader_.collection_of(key.substr(0, slash));
+    const std::string_view name = key.substr(0, slash);
+    if (!reclaimer::register_thread()) return no_memory();
+    reclaimer::prepare_to_retire();
+    const ReadSection section;
+    // It may stay empty in the end; finish() takes it out again.
+    collection = find_or_make(loader_.catalog_, loader_.figures_, name, KeyHash{}(name));
     if (collection == nullptr) return no_memory();
     key.remove_prefix(slash + 1);
   }
@@ -39,14 +44,6 @@ Status Loader::Segment::commit(uint64_t last_epoch) {
   batches_.push_back({last_epoch, {}});
   batches_.back().changes.swap(pending_);
   return Status::kOk;
-}
-
-// It may stay empty in the end; finish() takes it out again.
-Collection* Loader::collection_of(std::string_view name) {
-  if (!reclaimer::register_thread()) return nullptr;
-  reclaimer::prepare_to_retire();
-  ReadSection section;
-  return find_or_make(catalog_, figures_, name, KeyHash{}(name));
 }
 
 // ---- Segments, in their order.

@@ -58,7 +58,6 @@ class Loader final : public SegmentedSink {
     std::deque<Batch> batches_;
   };
 
-  Collection* collection_of(std::string_view name);
   Status apply(Batch& batch, uint32_t home);
   Status apply(Change& change, uint32_t home, bool keeps_entry);
   void apply_drop(const Change& change);
