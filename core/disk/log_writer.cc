@@ -322,7 +322,7 @@ Status LogWriter::abandon_after_write(Status status) {
     became_durable();
   }
   SegmentFile& left = live_.back();
-  if (status == Status::kSpace && left.end != 0) cut_behind(left, left.end);
+  if (left.end != 0) cut_behind(left, left.end);
   return abandon(status);
 }
 

@@ -50,7 +50,7 @@ bool arena_provision(size_t spare_bytes) noexcept;
 void arena_keep_peak() noexcept;
 
 // One step towards giving back to the system what is spare beyond `spare_bytes`: memory without any
-// object in it, and, beyond 1/32 of what is in use, the larger holes between objects. Takes a
+// object in it, and, beyond 1/64 of what is in use, the larger holes between objects. Takes a
 // fraction of a millisecond, so it is for a background thread. False when there is nothing left to
 // do. Without it all holes stay, and of memory without objects at most 8 MiB + 1/8 of what is in
 // use, or what arena_keep_peak says.

@@ -249,7 +249,7 @@ Chunk* PageHeap::take_surplus(size_t spare_chunks) {
 }
 
 Chunk* PageHeap::take_aged(size_t spare_chunks) {
-  if (aging_.empty() || dirty_units_ <= spare_chunks * kChunkUnits + used_units_ / 32) {
+  if (aging_.empty() || dirty_units_ <= spare_chunks * kChunkUnits + used_units_ / 64) {
     return nullptr;
   }
   Chunk* chunk = aging_.first();

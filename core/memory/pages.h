@@ -116,7 +116,7 @@ class PageHeap {
   // that peak fade by 1/64. Until trim.
   void keep_peak() noexcept;
 
-  // One step towards so few of them, and towards as few free units in all, beyond 1/32 of those in
+  // One step towards so few of them, and towards as few free units in all, beyond 1/64 of those in
   // use. False when there is nothing to do.
   bool trim(size_t spare_chunks) noexcept;
 

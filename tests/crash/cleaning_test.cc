@@ -349,7 +349,7 @@ TEST_CASE("the log stays within its bound, however much of the store each epoch 
   const bool given = std::getenv("DSKVS_SEED") != nullptr;
   hash_seed = given ? announce_seed("cleaning_test") : 1;
   std::mt19937_64 random(hash_seed);
-  const uint64_t kEpochs = rounds("DSKVS_BOUND_ROUNDS", 15);
+  const uint64_t kEpochs = rounds("DSKVS_BOUND_ROUNDS", 8);
   const std::vector<KeysMost> all_keys_most{{20},
                                             {50},
                                             {100},

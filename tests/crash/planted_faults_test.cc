@@ -69,7 +69,7 @@ TEST_CASE("every planted fault is caught") {
   REQUIRE(std::size(kFaults) >= 25);
   {
     Statistics statistics;
-    const uint64_t scripts = rounds("DSKVS_PLANTED_SCRIPTS", 100);
+    const uint64_t scripts = rounds("DSKVS_PLANTED_SCRIPTS", 50);
     for (uint64_t i = 0; i < scripts; ++i) REQUIRE(violation_in(seed + i, statistics) == "");
   }
   const char* only = std::getenv("DSKVS_PLANTED_FAULT");
