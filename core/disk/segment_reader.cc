@@ -182,7 +182,7 @@ Status SegmentReader::find_store_id(uint64_t segment_id, StoreId* store_id) {
     const StoreId named = decode_commit_payload(at + kFrameHeaderBytes).store_id;
     const uint64_t seed = FrameSeed(named, segment_id).at(offset_);
     FrameHeader header;
-    if (!decode_frame_header(at, seed, &header) || header.type != FrameType::kCommit) return false;
+    if (!decode_frame_header(at, seed, &header)) return false;
     const uint64_t hash = checksum(seed, at + kChecksumFrom, kCommitFrameBytes - kChecksumFrom);
     const bool intact = stored_checksum(hash) == header.checksum;
     if (intact) *store_id = named;

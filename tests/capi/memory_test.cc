@@ -122,6 +122,27 @@ TEST_CASE("Memory that ends at any allocation of any function is a status, and n
   REQUIRE(failed > 100);
 }
 
+TEST_CASE(
+    "A first change that finds no thread for the persister is refused, and may be made again") {
+  uint64_t refused = 0;
+  for (bool made = false; !made; refused++) {
+    TempDir dir;
+    dskvs_t store = 0;
+    REQUIRE(dskvs_open((dir / "store").c_str(), nullptr, &store) == DSKVS_OK);
+    counted = 0;
+    fail_at = refused;
+    fail_for_good = false;
+    armed = true;
+    const int32_t status = put(store, "a/b", "v");
+    armed = false;
+    made = counted <= refused;
+    REQUIRE(status == (made ? DSKVS_OK : DSKVS_ERR_MEMORY));
+    REQUIRE(put(store, "a/b", "v") == DSKVS_OK);
+    REQUIRE(dskvs_close(store) == DSKVS_OK);
+  }
+  REQUIRE(refused > 1);
+}
+
 namespace {
 
 // The library keeps a place for each thread, and gives those of threads that ended to new ones.

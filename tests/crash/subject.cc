@@ -156,13 +156,13 @@ Model Subject::contents() const {
     inside_->store->collections(&names);
   }
   for (Entry* name : names) {
-    std::vector<Entry*> members(1 << 16);  // no test has more
-    uint64_t count = 0;
+    std::vector<Entry*> members;
     {
       ReadSection section;
+      uint64_t count = inside_->store->count(name->key());
+      members.resize(count);  // all: nobody else puts
       inside_->store->get_all(name->key(), members.data(), members.size(), &count);
     }
-    members.resize(count);
     for (Entry* member : members) {
       model[std::string(name->key()) + "/" + std::string(member->key())] =
           std::string(member->value(), member->value_size());
