@@ -17,7 +17,7 @@ namespace {
 constexpr StoreId kStoreId{1, 2, 3};
 constexpr uint64_t kSegmentId = 7;
 constexpr size_t kFramesMax = 64;
-constexpr size_t kBytesMax = size_t{3} << 20;  // some of a reader's buffers
+constexpr size_t kBytesMax = size_t{5} << 18;  // more than a reader's buffer
 constexpr size_t kHeader = 24;
 
 using Image = std::vector<std::byte>;
@@ -57,9 +57,9 @@ void add_frame(Input& input, Image* image) {
   size_t value_size = 0;
   if (type == 4) value_size = 72;
   if (type == 5) value_size = input.two_bytes() % 8192;
-  if (type == 1) {  // small ones exactly, large ones seldom and coarsely, up to 3 MiB
+  if (type == 1) {  // small ones exactly, large ones seldom and coarsely
     value_size = input.byte();
-    if (value_size >= 224) value_size = (value_size - 223) * input.byte() * 640 + input.byte();
+    if (value_size >= 224) value_size = (value_size - 223) * input.byte() * 256 + input.byte();
   }
   // Nothing is hidden in a large value: to search it would only take time.
   if (type == 1 && flaw >= Flaw::kCheck && flaw <= Flaw::kHugeSize) value_size %= 4096;
