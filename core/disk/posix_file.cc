@@ -198,11 +198,11 @@ class PosixFile final : public File {
 
 // The locks that this process holds, for the child of a fork to drop.
 std::mutex held_mutex;
-std::vector<int>& held_locks =
-    *new std::vector<int>;  // never destroyed: a store may outlive main()
+std::vector<int*>& held_locks =
+    *new std::vector<int*>;  // never destroyed: a store may outlive main()
 
 void drop_locks_in_child() {
-  for (const int fd : held_locks) ::close(fd);
+  for (int* lock : held_locks) ::close(std::exchange(*lock, -1));
   held_locks.clear();
   held_mutex.unlock();
 }
@@ -216,7 +216,7 @@ class PosixDirectory final : public Directory {
 
   ~PosixDirectory() override {
     const std::lock_guard guard(held_mutex);
-    if (std::erase(held_locks, lock_) == 0) return;  // there is none, or a child has dropped it
+    if (std::erase(held_locks, &lock_) == 0) return;  // there is none, or a child has dropped it
     ::flock(lock_, LOCK_UN);
     ::close(lock_);
   }
@@ -295,7 +295,7 @@ class PosixDirectory final : public Directory {
       if (!still_named(fd.get(), name)) continue;
       write_pid(fd.get());
       const std::lock_guard guard(held_mutex);
-      held_locks.push_back(fd.get());
+      held_locks.push_back(&lock_);
       lock_ = fd.release();
       return Status::kOk;
     }

@@ -344,6 +344,20 @@ TEST_CASE("a forked child neither releases the lock nor keeps it") {
   REQUIRE(::waitpid(child, &status, 0) == child);
 }
 
+TEST_CASE("a forked child that locks a store of its own keeps it when it drops what it inherited") {
+  TempDir temp;
+  const auto own = open_directory(temp / "own");
+  const auto second = open_directory(temp / "own");
+  auto inherited = open_directory(temp / "inherited");
+  REQUIRE(inherited->lock(kLockName) == Status::kOk);
+  REQUIRE(in_child([&] {
+    // The first descriptor that is free is the one that the inherited lock had.
+    if (own->lock(kLockName) != Status::kOk) return false;
+    inherited.reset();
+    return second->lock(kLockName) == Status::kLocked;
+  }));
+}
+
 TEST_CASE("the lock of a killed process is free, though a child of it lives") {
   TempDir temp;
   const std::string path = temp / "store";
