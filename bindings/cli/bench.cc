@@ -230,7 +230,7 @@ class Bench {
   std::vector<Latencies> results_;
 };
 
-constexpr Option kOptions[] = {
+constexpr Option kBenchOptions[] = {
     {0, "files", "DIR", "take the files below DIR as values, up to 1 GiB; default: 10,000 of 1 kB"},
     {0, "at", "DIR", "put the temporary store and files there; default: $TMPDIR, or /tmp"},
     {0, "seconds", "N", "time for each of the five loops; default 1"},
@@ -258,7 +258,7 @@ const Command kBenchCommand = {
     "Puts and gets values one by one, waits until single puts are written and durable, and does\n"
     "the same with a plain file for each value. Prints the times that half, 99 % and 99.9 % of\n"
     "the operations did not exceed.\n",
-    kOptions,
+    kBenchOptions,
     0,
     0,
     run_bench,

@@ -127,14 +127,14 @@ int run_backup(const Arguments& arguments) {
 }
 
 int run_watch(const Arguments& arguments) {
-  using Clock = std::chrono::steady_clock;
+  using Steady = std::chrono::steady_clock;
   const double interval_s = number_option(arguments, "interval", 1.0, 86400.0);
   const uint64_t count = number_option<uint64_t>(arguments, "count", UINT64_MAX, UINT64_MAX);
   const auto interval =
-      std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(interval_s));
+      std::chrono::duration_cast<Steady::duration>(std::chrono::duration<double>(interval_s));
   const bool json = arguments.has("json");
   Output output;
-  Clock::time_point next = Clock::now();
+  Steady::time_point next = Steady::now();
   for (uint64_t i = 0; i < count; ++i) {
     if (i > 0) std::this_thread::sleep_until(next += interval);
     const dskvs_stats_t stats = Store::open_to_read(arguments.operand(0)).stats();
@@ -142,7 +142,7 @@ int run_watch(const Arguments& arguments) {
     output.write(json ? stats_json(stats) + "\n" : watch_line(stats));
     output.flush();
     // After an open that took longer than the interval, no burst to catch up.
-    next = std::max(next, Clock::now() - interval);
+    next = std::max(next, Steady::now() - interval);
   }
   output.finish();
   return kExitOk;

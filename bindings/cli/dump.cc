@@ -153,7 +153,7 @@ int dump_json_lines(const char* store_path) {
   return kExitOk;
 }
 
-constexpr Option kOptions[] = {
+constexpr Option kDumpOptions[] = {
     {0, "ndjson", "", "print JSON lines on standard output instead; so does \"-\""},
     {0, "json", "", "with DIR: print what was done as a JSON object"},
 };
@@ -179,7 +179,7 @@ const Command kDumpCommand = {
     "cannot be a path (\"..\", an empty name, NUL, too long a name, a file where another key\n"
     "needs a directory) is reported on stderr and left out; the exit code is then 5. Nothing is\n"
     "ever written outside DIR. JSON lines hold every key and value; \"-\" stands for them.\n",
-    kOptions,
+    kDumpOptions,
     1,
     2,
     run_dump,

@@ -73,7 +73,7 @@ class LoadTree : public TreeVisitor {
   std::unordered_set<std::string> top_keys_;
 };
 
-constexpr Option kOptions[] = {
+constexpr Option kLoadOptions[] = {
     {0, "ndjson", "", "load JSON lines from FILE, or standard input (\"-\", or no FILE)"},
     {0, "from-dskvs-go", "", "import a directory of the original dskvs, versions 0.1.0 to 0.4.2"},
     {0, "json", "", "print what was done as a JSON object"},
@@ -147,7 +147,7 @@ const Command kLoadCommand = {
     "the disk when the command ends. \"-\" stands for JSON lines from standard input.\n\n"
     "A JSON line is {\"key\": \"...\", \"value\": \"...\"}; key_base64 and value_base64 are for\n"
     "bytes that are not UTF-8. A malformed line ends the load; those before it are loaded.\n",
-    kOptions,
+    kLoadOptions,
     1,
     2,
     run_load,

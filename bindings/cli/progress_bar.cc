@@ -22,7 +22,7 @@ size_t terminal_columns() {
   return size.ws_col;
 }
 
-void print(std::string_view text) {
+void print_now(std::string_view text) {
   // Progress is not worth an error of its own.
   std::fwrite(text.data(), 1, text.size(), stderr);
   std::fflush(stderr);
@@ -40,7 +40,7 @@ void ProgressBar::update(uint64_t done, uint64_t total) {
   next_ = now + kInterval;
   std::string text = line(done, total, std::chrono::duration<double>(now - start_).count());
   text.resize(std::min(text.size(), terminal_columns() - 1));
-  print("\r\x1b[K" + text);
+  print_now("\r\x1b[K" + text);
   shown_ = true;
 }
 
@@ -76,7 +76,7 @@ int32_t ProgressBar::callback(void* bar, uint64_t done, uint64_t total) {
 }
 
 void ProgressBar::clear() {
-  if (shown_) print("\r\x1b[K");
+  if (shown_) print_now("\r\x1b[K");
   shown_ = false;
 }
 

@@ -102,7 +102,7 @@ PyGetSetDef collection_properties[] = {
     {},
 };
 
-const PyMethodDef kOwnMethods[] = {
+const PyMethodDef kCollectionMethods[] = {
     {"get_all", collection_get_all, METH_NOARGS,
      "get_all($self, /)\n--\n\n"
      "All members and their values, as they were at one instant, as a dict."},
@@ -117,7 +117,7 @@ const PyMethodDef kOwnMethods[] = {
 
 bool create_collection_type(PyObject* module) {
   static std::vector<PyMethodDef> methods = Keyed<Members>::methods();
-  methods.insert(methods.end(), std::begin(kOwnMethods), std::end(kOwnMethods));
+  methods.insert(methods.end(), std::begin(kCollectionMethods), std::end(kCollectionMethods));
   PyType_Slot slots[] = {
       {Py_tp_doc, const_cast<char*>("What dskvs.Collection is made of.")},
       {Py_tp_new, reinterpret_cast<void*>(collection_new)},

@@ -498,7 +498,7 @@ PyGetSetDef store_properties[] = {
     {},
 };
 
-const PyMethodDef kOwnMethods[] = {
+const PyMethodDef kStoreMethods[] = {
     {"get_all", store_get_all, METH_O,
      "get_all($self, collection, /)\n--\n\n"
      "All members of collection and their values, as they were at one instant, as a dict."},
@@ -546,7 +546,7 @@ const PyMethodDef kOwnMethods[] = {
 
 bool create_store_type(PyObject* module) {
   static std::vector<PyMethodDef> methods = Keyed<WholeKeys>::methods();
-  methods.insert(methods.end(), std::begin(kOwnMethods), std::end(kOwnMethods));
+  methods.insert(methods.end(), std::begin(kStoreMethods), std::end(kStoreMethods));
   PyType_Slot slots[] = {
       {Py_tp_doc, const_cast<char*>("What dskvs.Store is made of.")},
       {Py_tp_new, reinterpret_cast<void*>(store_new)},

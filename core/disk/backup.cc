@@ -7,11 +7,11 @@
 namespace dskvs {
 namespace {
 
-constexpr size_t kBufferBytes = size_t{1} << 20;
+constexpr size_t kCopyBytes = size_t{1} << 20;
 
 Status copy_bytes(File& from, File& to, uint64_t end, std::byte* buffer) {
   for (uint64_t offset = 0; offset < end;) {
-    const size_t want = std::min<uint64_t>(kBufferBytes, end - offset);
+    const size_t want = std::min<uint64_t>(kCopyBytes, end - offset);
     size_t got = 0;
     Status status = from.read(offset, buffer, want, &got);
     if (status == Status::kOk && got != want) {
@@ -41,7 +41,7 @@ Status copy_segment(Directory& from, Directory& to, const SegmentFile& segment, 
 }  // namespace
 
 Status copy_segments(Directory& from, Directory& to, const std::vector<SegmentFile>& segments) {
-  const std::unique_ptr<std::byte[]> buffer(new (std::nothrow) std::byte[kBufferBytes]);
+  const std::unique_ptr<std::byte[]> buffer(new (std::nothrow) std::byte[kCopyBytes]);
   if (buffer == nullptr) return fail(Status::kMemory, "no memory to copy with");
   for (const SegmentFile& segment : segments) {
     const Status status = copy_segment(from, to, segment, buffer.get());

@@ -128,9 +128,9 @@ constinit std::array<Shard, kShardCount> shards;
 std::atomic<uint64_t> run_bytes{0};  // used by single objects, or by malloc
 std::atomic<bool (*)(size_t)> fault{nullptr};
 
-std::atomic<uint32_t> next_home{0};
-constexpr uint32_t kNoHome = UINT32_MAX;
-thread_local uint32_t home = kNoHome;
+std::atomic<uint32_t> next_home_shard{0};
+constexpr uint32_t kNoShard = UINT32_MAX;
+thread_local uint32_t home_shard = kNoShard;
 
 // Returns the index of a shard whose lock is now held.
 size_t lock_shard(size_t object_class) {
@@ -138,17 +138,18 @@ size_t lock_shard(size_t object_class) {
     shards[kCommonShard].lock.lock();
     return kCommonShard;
   }
-  if (home == kNoHome) home = next_home.fetch_add(1, std::memory_order_relaxed) % kThreadShards;
-  if (shards[home].lock.try_lock_briefly()) return home;
+  if (home_shard == kNoShard)
+    home_shard = next_home_shard.fetch_add(1, std::memory_order_relaxed) % kThreadShards;
+  if (shards[home_shard].lock.try_lock_briefly()) return home_shard;
   for (uint32_t i = 1; i < kThreadShards; ++i) {
-    const uint32_t other = (home + i) % kThreadShards;
+    const uint32_t other = (home_shard + i) % kThreadShards;
     if (shards[other].lock.try_lock()) {
-      home = other;
+      home_shard = other;
       return other;
     }
   }
-  shards[home].lock.lock();
-  return home;
+  shards[home_shard].lock.lock();
+  return home_shard;
 }
 
 Span* make_slab(size_t object_class, size_t shard) {

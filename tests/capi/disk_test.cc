@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "door.h"
+#include "support/read_file.h"
 #include "support/seed.h"
 
 using namespace dskvs::test;
@@ -666,10 +667,9 @@ TEST_CASE("What a crash lost beyond the recovered epoch is told") {
   std::filesystem::copy(store.path(), copy);
   bool changed = false;
   for (const auto& file : std::filesystem::directory_iterator(copy)) {
-    std::fstream bytes(file.path(), std::ios::in | std::ios::out | std::ios::binary);
-    string content{std::istreambuf_iterator<char>(bytes), std::istreambuf_iterator<char>()};
-    size_t at = content.find("the second value");
+    const size_t at = read_file(file.path()).find("the second value");
     if (at == string::npos) continue;
+    std::fstream bytes(file.path(), std::ios::in | std::ios::out | std::ios::binary);
     bytes.seekp(static_cast<std::streamoff>(at));
     bytes.put('T');
     changed = true;

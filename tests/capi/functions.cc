@@ -2,6 +2,8 @@
 
 #include <fstream>
 
+#include "support/read_file.h"
+
 namespace dskvs::test {
 namespace {
 
@@ -32,10 +34,9 @@ constexpr int32_t kWrite = DSKVS_ERR_READ_ONLY;
 // Changes one byte of `value`, wherever in the closed store it lies.
 void damage(const string& store, string_view value) {
   for (const auto& file : std::filesystem::directory_iterator(store)) {
-    std::fstream bytes(file.path(), std::ios::in | std::ios::out | std::ios::binary);
-    const string content{std::istreambuf_iterator<char>(bytes), std::istreambuf_iterator<char>()};
-    const size_t at = content.find(value);
+    const size_t at = read_file(file.path()).find(value);
     if (at == string::npos) continue;
+    std::fstream bytes(file.path(), std::ios::in | std::ios::out | std::ios::binary);
     bytes.seekp(static_cast<std::streamoff>(at)).put('#');
     return;
   }

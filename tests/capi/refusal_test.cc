@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "door.h"
+#include "support/read_file.h"
 #include "support/seed.h"
 
 using namespace dskvs::test;
@@ -44,11 +45,6 @@ std::vector<string> entries(const string& directory) {
 
 void write_file(const string& path, const string& content) {
   std::ofstream(path, std::ios::binary) << content;
-}
-
-string read_file(const string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
 // The log file of a closed store that holds `bytes`, and where.

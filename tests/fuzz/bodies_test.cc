@@ -2,13 +2,12 @@
 // Method: each body is run on random bytes, and on every input of its corpus, which fuzzers have
 // found to reach something new.
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
 
 #include "fuzz/bodies.h"
 #include "support/catch.h"
+#include "support/read_file.h"
 #include "support/seed.h"
 
 using namespace dskvs::test;
@@ -34,8 +33,7 @@ uint64_t run(const char* name, Body body, uint64_t runs) {
 void replay(const std::string& name, Body body) {
   uint64_t inputs = 0;
   for (const auto& entry : std::filesystem::directory_iterator(DSKVS_FUZZ_CORPUS "/" + name)) {
-    std::ifstream file(entry.path(), std::ios::binary);
-    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    const std::string bytes = read_file(entry.path());
     INFO(entry.path());  // Catch says so when the body aborts
     body(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
     inputs++;

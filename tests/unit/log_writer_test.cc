@@ -662,7 +662,7 @@ TEST_CASE("a fault at any call, once or for good, loses nothing that was promise
         for (int i = 0; i < 12; ++i) {
           sim.client.accept({{FrameType::kPut, "a/" + std::to_string(random() % 3),
                               value_of(random() % 6000, static_cast<unsigned>(i))},
-                             {FrameType::kPut, "b/x", value_of(20000, static_cast<unsigned>(i))},
+                             {FrameType::kPut, "b/x", value_of(9000, static_cast<unsigned>(i))},
                              {FrameType::kRemove, "a/" + std::to_string(random() % 3), {}}});
           const uint64_t written = sim.writer.written_epoch();
           const Status status = sim.client.write();
