@@ -31,8 +31,8 @@ quietly cmake -S "$here" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo 
 quietly cmake --build "$build"
 
 status=0
-# One more at once than there are processors: many wait.
-ctest --test-dir "$build" --output-on-failure --timeout 900 -j "$(($(nproc) + 1))" | tee "$build/ctest.txt" ||
+# More at once than there are processors: many wait.
+ctest --test-dir "$build" --output-on-failure --timeout 900 -j "$(($(nproc) + 2))" | tee "$build/ctest.txt" ||
   status=1
 python -m pytest -q -p no:cacheprovider "$here/tests/python" | tee "$build/pytest.txt" || status=1
 

@@ -5,7 +5,7 @@
 
 header_example >"$scratch/example.c"
 cmake -S "$SOURCE/tests/consumer/subdirectory" -B "$scratch/build" \
-  -DDSKVS_SOURCE="$SOURCE" -DEXAMPLE_C="$scratch/example.c" \
+  -DCMAKE_UNITY_BUILD=ON -DDSKVS_SOURCE="$SOURCE" -DEXAMPLE_C="$scratch/example.c" \
   -DEXAMPLE_CPP="$SOURCE/bindings/cpp/example.cc" -DEXAMPLE_DL="$SOURCE/bindings/c/example.c" \
   >"$scratch/log" || fail "$(cat "$scratch/log")"
 cmake --build "$scratch/build" >"$scratch/log" || fail "$(tail -50 "$scratch/log")"
