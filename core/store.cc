@@ -127,7 +127,7 @@ Status Store::put(const HashedKey& key, Entry* entry, Condition condition) noexc
           if (changed == Status::kOk) {
             *next = entry;
           } else {
-            charged_bytes_.fetch_sub(growth(entry, current));
+            refund(growth(entry, current));
           }
           return changed;
         });
@@ -150,9 +150,14 @@ Status Store::charge(const Entry* entry, const Entry* old) noexcept {
   int64_t charged = charged_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
   uint64_t after = static_cast<uint64_t>(std::max<int64_t>(0, charged)) + table_bytes();
   if (bytes <= 0 || after <= options_.memory_bytes_max) return Status::kOk;
-  charged_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  refund(bytes);
   return fail(Status::kFull, "the store would hold {} bytes; memory_bytes_max is {}", after,
               options_.memory_bytes_max);
+}
+
+void Store::refund(int64_t bytes) noexcept {
+  if (options_.memory_bytes_max == 0) return;
+  charged_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
 }
 
 // ---- One collection.
@@ -177,7 +182,7 @@ Status Store::drop(std::string_view name, uint64_t* removed) noexcept {
       *next = nullptr;
       return Status::kOk;
     });
-    charged_bytes_.fetch_sub(
+    refund(
         static_cast<int64_t>(totals.count * sizeof(Entry) + totals.key_bytes + totals.value_bytes));
     *removed = totals.count;
     if (first) persister_->reception().wake();

@@ -371,7 +371,7 @@ TEST_CASE("a thread that gets no memory to begin with does without, or its call 
 void write_damaged_log(const std::string& path) {
   CraftedSegment first;
   for (int i = 0; i < 12; ++i) {
-    first.put("a/" + std::to_string(i), std::string(i % 2 == 0 ? 100 : 800'000, 'x'));
+    first.put("a/" + std::to_string(i), std::string(i % 6 == 1 ? 800'000 : 100, 'x'));
     first.commit();
   }
   CraftedSegment second(first, 2);

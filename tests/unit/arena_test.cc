@@ -178,7 +178,7 @@ TEST_CASE("every size is aligned, keeps its bytes and is accounted for") {
   CHECK(used_bytes() == used_before);
 }
 
-TEST_CASE("an object of 1 GiB and more", "[figures]") {
+TEST_CASE("an object of 1 GiB and more", "[.figures]") {
   for (size_t bytes : {kGiB, 4 * kGiB + 1}) {
     Object object = make_object(bytes, 7);
     REQUIRE(object.memory != nullptr);
@@ -276,7 +276,7 @@ TEST_CASE("threads go on while memory is provisioned and trimmed") {
   CHECK(used_bytes() == used_before);
 }
 
-TEST_CASE("small objects are dense, and their memory goes back to the system", "[figures]") {
+TEST_CASE("small objects are dense, and their memory goes back to the system", "[.figures]") {
   if (kArenaIsMalloc) return;
   trim(0);
   const uint64_t before = mapped_bytes();
@@ -315,7 +315,7 @@ std::vector<void*> make_holes(size_t objects_count, std::mt19937_64& random) {
   return objects;
 }
 
-TEST_CASE("holes between objects go back to the system, and are used again", "[figures]") {
+TEST_CASE("holes between objects go back to the system, and are used again", "[.figures]") {
   if (kArenaIsMalloc) return;
   std::mt19937_64 random(test::announce_seed("arena holes"));
   constexpr size_t kObjects = 400'000;
@@ -345,7 +345,7 @@ TEST_CASE("holes between objects go back to the system, and are used again", "[f
   }
 }
 
-TEST_CASE("provisioned memory is there, is used, and is given back", "[figures]") {
+TEST_CASE("provisioned memory is there, is used, and is given back", "[.figures]") {
   if (kArenaIsMalloc) return;
   trim(0);
   const uint64_t before = mapped_bytes();
@@ -362,7 +362,7 @@ TEST_CASE("provisioned memory is there, is used, and is given back", "[figures]"
   CHECK(mapped_bytes() <= before + 4 * kMiB);
 }
 
-TEST_CASE("mappings of large objects are kept for the next, and given back", "[figures]") {
+TEST_CASE("mappings of large objects are kept for the next, and given back", "[.figures]") {
   if (kArenaIsMalloc) return;
   trim(0);
   const uint64_t before = mapped_bytes();

@@ -548,7 +548,7 @@ TEST_CASE("what the sink answers ends the reading") {
 
 TEST_CASE("reading, checking and rescuing can be cancelled at every call back") {
   LargeLog log(33 * kMegabyte);
-  const SimDisk bad = damaged(log, 1, 16 * kMegabyte);
+  const SimDisk bad = damaged(log, 1, 20 * kMegabyte);
   std::vector<Damage> damage;
   const std::vector<std::function<Status(Directory&, const Progress&)>> readers = {
       [](Directory& directory, const Progress& progress) {
