@@ -53,6 +53,8 @@ Status Store::open(const char* path, const Options& options, const Environment& 
     status = directory->lock(kLockName);
     if (status != Status::kOk) return status;
   }
+  status = refuse_unfinished(*directory);
+  if (status != Status::kOk) return status;
   std::unique_ptr<Store> opened(new Store(environment, options, std::move(directory)));
   status = opened->load();
   if (status != Status::kOk) return status;
@@ -112,6 +114,9 @@ Status Store::put(const HashedKey& key, Entry* entry, Condition condition) noexc
     Collection* collection = catalog_.find(key.collection_hash, key.collection);
     if (collection == nullptr) {
       if (!may_insert) return must_exist ? Status::kConflict : Status::kNotFound;
+      // Before there is an empty collection for a put that is refused.
+      status = check_room(charged_bytes_.load(std::memory_order_relaxed) + growth(entry, nullptr));
+      if (status != Status::kOk) return status;
       collection = find_or_make(catalog_, collection_figures_, key.collection, key.collection_hash);
       if (collection == nullptr) return fail(Status::kMemory, "no memory for a new collection");
     }
@@ -147,10 +152,19 @@ uint64_t Store::table_bytes() const noexcept {
 Status Store::charge(const Entry* entry, const Entry* old) noexcept {
   if (options_.memory_bytes_max == 0) return Status::kOk;
   const int64_t bytes = growth(entry, old);
-  int64_t charged = charged_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  uint64_t after = static_cast<uint64_t>(std::max<int64_t>(0, charged)) + table_bytes();
-  if (bytes <= 0 || after <= options_.memory_bytes_max) return Status::kOk;
-  refund(bytes);
+  int64_t charged = charged_bytes_.load(std::memory_order_relaxed);
+  do {
+    const Status status = bytes <= 0 ? Status::kOk : check_room(charged + bytes);
+    if (status != Status::kOk) return status;
+  } while (
+      !charged_bytes_.compare_exchange_weak(charged, charged + bytes, std::memory_order_relaxed));
+  return Status::kOk;
+}
+
+Status Store::check_room(int64_t charged_bytes) const noexcept {
+  if (options_.memory_bytes_max == 0) return Status::kOk;
+  const uint64_t after = static_cast<uint64_t>(std::max<int64_t>(0, charged_bytes)) + table_bytes();
+  if (after <= options_.memory_bytes_max) return Status::kOk;
   return fail(Status::kFull, "the store would hold {} bytes; memory_bytes_max is {}", after,
               options_.memory_bytes_max);
 }
@@ -255,8 +269,7 @@ Status Store::backup(const char* path) {
   if (status != Status::kOk) return status;
   status = options_.read_only ? write_copy(catalog_, target.directory(), environment_)
                               : copy_log(target.directory());
-  if (status == Status::kOk) target.keep();
-  return status;
+  return status == Status::kOk ? target.keep() : status;
 }
 
 Status Store::copy_log(Directory& target) {

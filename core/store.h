@@ -103,6 +103,7 @@ class Store {
   }
   uint64_t table_bytes() const noexcept;
   Status charge(const Entry* entry, const Entry* old) noexcept;
+  Status check_room(int64_t charged_bytes) const noexcept;
   void refund(int64_t bytes) noexcept;
 
   const Environment environment_;

@@ -75,6 +75,8 @@ Status verify_store(const char* path, const Options& options, const Environment&
   std::unique_ptr<Directory> directory;
   Status status = open_store_directory(environment.files, path, Presence::kMustExist, &directory);
   if (status != Status::kOk) return status;
+  status = refuse_unfinished(*directory);
+  if (status != Status::kOk) return status;
   std::vector<Damage> found;
   status =
       read_beside_writer(*directory, [&] { return verify(*directory, options.progress, &found); });
@@ -92,6 +94,7 @@ Status salvage_store(const char* path, const char* target_path, const Options& o
   Status status = open_store_directory(environment.files, path, Presence::kMustExist, &source);
   if (status != Status::kOk) return status;
   if (!source->is_read_only()) status = source->lock(kLockName);
+  if (status == Status::kOk) status = refuse_unfinished(*source);
   if (status != Status::kOk) return status;
   NewStore target;
   status = target.open(environment.files, target_path);
@@ -108,8 +111,7 @@ Status salvage_store(const char* path, const char* target_path, const Options& o
   if (status == Status::kOk) {
     status = write_copy(rescued.catalog, target.directory(), environment);
   }
-  if (status == Status::kOk) target.keep();
-  return status;
+  return status == Status::kOk ? target.keep() : status;
 }
 
 }  // namespace dskvs

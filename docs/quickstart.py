@@ -66,7 +66,9 @@ def check_demand(found: list[tuple[bytes, bytes]]) -> None:
         if key == next_key:
             raise SystemExit(f"two files of it would have the key {key!r}")
     demand = 4 * sum(os.path.getsize(path) for _, path in found)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    with open("/proc/meminfo") as figures:
+        available = next(line for line in figures if line.startswith("MemAvailable"))
+    memory = 1024 * int(available.split()[1])
     if demand > memory:
         raise SystemExit(f"it takes {demand:,} bytes of memory, and {memory:,} are free")
 

@@ -22,7 +22,7 @@ py::object to_path(const py::object& path) {
 // Runs `call(options, damage)` without the GIL; [(file, damage)] of what it found. ERR_CORRUPT
 // is what verify() has to say, not a failure of it.
 template <typename Call>
-py::object find_damage(const py::object& path, const py::object& callable, Call call) {
+py::object find_damage(const py::object& path_bytes, const py::object& callable, Call call) {
   Progress progress(callable.ptr());
   if (!progress.check()) throw py::error_already_set();
   dskvs_options options = DSKVS_OPTIONS_INIT;
@@ -37,7 +37,9 @@ py::object find_damage(const py::object& path, const py::object& callable, Call 
   if (!progress.finish()) throw py::error_already_set();
   bool found = status == DSKVS_ERR_CORRUPT && list;
   if (status != DSKVS_OK && !found) {
-    raise_status(status, py::str(path).ptr());
+    auto path = py::reinterpret_steal<py::object>(
+        PyUnicode_DecodeFSDefault(PyBytes_AS_STRING(path_bytes.ptr())));
+    if (path) raise_status(status, path.ptr());
     throw py::error_already_set();
   }
   py::object result = py::reinterpret_steal<py::object>(damage_to_list(list.get()));
@@ -47,14 +49,14 @@ py::object find_damage(const py::object& path, const py::object& callable, Call 
 
 py::object verify(const py::object& path, const py::object& progress) {
   py::object bytes = to_path(path);
-  return find_damage(path, progress, [&](const dskvs_options* options, dskvs_list** damage) {
+  return find_damage(bytes, progress, [&](const dskvs_options* options, dskvs_list** damage) {
     return dskvs_verify(PyBytes_AS_STRING(bytes.ptr()), options, damage);
   });
 }
 
 py::object salvage(const py::object& path, const py::object& target, const py::object& progress) {
   py::object from = to_path(path), to = to_path(target);
-  return find_damage(path, progress, [&](const dskvs_options* options, dskvs_list** damage) {
+  return find_damage(from, progress, [&](const dskvs_options* options, dskvs_list** damage) {
     return dskvs_salvage(PyBytes_AS_STRING(from.ptr()), PyBytes_AS_STRING(to.ptr()), options,
                          damage);
   });

@@ -3,7 +3,6 @@
 #include <cstring>
 #include <mutex>
 #include <new>
-#include <string>
 
 #include "arguments.h"
 #include "view.h"
@@ -52,7 +51,7 @@ PyObject* to_dict(dskvs_list* list, PyObject* (*convert)(const Pair&)) {
 struct State {
   std::mutex mutex;  // a list belongs to one thread at a time; held over no Python call
   List list;
-  std::string prefix;
+  py::object prefix;  // of every key; null: none
   Yield yield;
 };
 
@@ -64,16 +63,17 @@ PyTypeObject* snapshot_type = nullptr;
 
 void snapshot_dealloc(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
-  delete reinterpret_cast<SnapshotObject*>(self)->state;
+  State* state = reinterpret_cast<SnapshotObject*>(self)->state;
+  free_list(std::move(state->list));
+  delete state;
   type->tp_free(self);
   Py_DECREF(type);
 }
 
 PyObject* key_of(const State& state, const Pair& pair) {
-  if (state.prefix.empty()) return decode(pair.member);
-  std::string whole = state.prefix;
-  whole.append(pair.member);
-  return decode(whole);
+  auto member = py::reinterpret_steal<py::object>(decode(pair.member));
+  if (!member || !state.prefix) return member.release().ptr();
+  return PyUnicode_Concat(state.prefix.ptr(), member.ptr());
 }
 
 PyObject* snapshot_next(PyObject* self) {
@@ -138,8 +138,16 @@ bool read_yield(PyObject* number, Yield* yield) {
   return true;
 }
 
+void free_list(List list) {
+  GilReleased released;
+  list.reset();
+}
+
 PyObject* new_snapshot(List list, std::string_view prefix, Yield yield) {
-  auto* state = new (std::nothrow) State{{}, std::move(list), std::string(prefix), yield};
+  py::object decoded;
+  if (!prefix.empty()) decoded = py::reinterpret_steal<py::object>(decode(prefix));
+  if (!prefix.empty() && !decoded) return nullptr;
+  auto* state = new (std::nothrow) State{{}, std::move(list), std::move(decoded), yield};
   if (state == nullptr) return PyErr_NoMemory();
   auto* snapshot = PyObject_New(SnapshotObject, snapshot_type);
   if (snapshot == nullptr) {

@@ -13,6 +13,9 @@ struct FreeList {
 };
 using List = std::unique_ptr<dskvs_list, FreeList>;
 
+// Without the GIL: a big list takes long to free.
+void free_list(List list);
+
 // {member: value}. NULL with a Python error set; so for all below.
 PyObject* pairs_to_dict(dskvs_list* list);
 

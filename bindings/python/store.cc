@@ -91,7 +91,7 @@ bool make_headroom(StoreObject* store, size_t bytes, bool* wait_free) {
     const int64_t headroom = std::min(room / 2, kHeadroomBytesMax);
     store->headroom_bytes.store(headroom - need, std::memory_order_relaxed);
     *wait_free = headroom >= need;
-    if (room >= need || stats.dirty_bytes == 0 || stats.last_error != 0) return true;
+    if (room > 0 || stats.last_error != 0) return true;
     if (dskvs_mark(store->handle, &mark) != DSKVS_OK) return true;
     {
       GilReleased released;
@@ -164,12 +164,6 @@ List list_members(StoreObject* store, std::string_view name) {
   return make_list(store, [&](dskvs_list** list) {
     return dskvs_get_all(store->handle, name.data(), name.size(), list);
   });
-}
-
-// A big list takes long to free.
-void free_list(List list) {
-  GilReleased released;
-  list.reset();
 }
 
 }  // namespace
@@ -428,8 +422,8 @@ PyObject* store_backup(PyObject* self, PyObject* argument) {
     status = dskvs_backup(store->handle, path);
   }
   if (status == DSKVS_OK) Py_RETURN_NONE;
-  bool about_target =
-      status == DSKVS_ERR_PATH || status == DSKVS_ERR_SPACE || status == DSKVS_ERR_IO;
+  bool about_target = status == DSKVS_ERR_PATH || status == DSKVS_ERR_LOCKED ||
+                      status == DSKVS_ERR_SPACE || status == DSKVS_ERR_IO;
   auto target = py::reinterpret_steal<py::object>(PyUnicode_DecodeFSDefault(path));
   return target ? raise_status(status, about_target ? target.ptr() : store->path) : nullptr;
 }
@@ -452,7 +446,10 @@ PyObject* store_collections(PyObject* self, PyObject*) {
   StoreObject* store = as_store(self);
   List list =
       make_list(store, [&](dskvs_list** made) { return dskvs_collections(store->handle, made); });
-  return list ? counts_to_dict(list.get()) : nullptr;
+  if (!list) return nullptr;
+  PyObject* dict = counts_to_dict(list.get());
+  free_list(std::move(list));
+  return dict;
 }
 
 PyObject* store_count(PyObject* self, PyObject* arguments, PyObject* keywords) {

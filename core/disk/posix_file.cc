@@ -283,6 +283,8 @@ class PosixDirectory final : public Directory {
   }
 
   Status lock(const char* name) override {
+    // From before there is a descriptor that a child could inherit.
+    const std::lock_guard guard(held_mutex);
     for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
       Descriptor fd;
       if (Status status = open_lock(name, &fd); status != Status::kOk) return status;
@@ -294,7 +296,6 @@ class PosixDirectory final : public Directory {
       // can open any more keeps nobody out.
       if (!still_named(fd.get(), name)) continue;
       write_pid(fd.get());
-      const std::lock_guard guard(held_mutex);
       held_locks.push_back(&lock_);
       lock_ = fd.release();
       return Status::kOk;

@@ -23,6 +23,7 @@ class Recovery {
   Recovery(Directory& directory, SegmentedSink* sink) : directory_(directory), sink_(sink) {}
 
   Status run(const Progress& progress, uint32_t segments_at_once);
+  bool has_surveyed() const { return survey_.bytes != 0; }
   bool directory_has_changed() const { return has_changed(directory_, survey_); }
   LogPosition position() const;
   const RecoveryReport& report() const { return report_; }
@@ -278,8 +279,10 @@ Status recover(Directory& directory, const Progress& progress, SegmentedSink* si
                uint32_t segments_at_once, LogPosition* position, RecoveryReport* report) {
   Recovery recovery(directory, sink);
   const Status status = recovery.run(progress, segments_at_once);
-  // A live writer may have unlinked what was looked for, or begun what was looked at.
-  if (status == Status::kCorrupt && recovery.directory_has_changed()) {
+  // A live writer may have unlinked what was looked for, begun what was looked at, or cut it.
+  const bool due_to_writer =
+      status == Status::kCorrupt || (status == Status::kIo && recovery.has_surveyed());
+  if (due_to_writer && recovery.directory_has_changed()) {
     return fail(Status::kNotFound, "'{}' changed while it was read", directory.path());
   }
   *position = recovery.position();

@@ -10,8 +10,9 @@
 
 namespace dskvs {
 
-inline constexpr const char* kLockName = "dskvs.lock";  // makes a directory a store
-inline constexpr const char* kReserveName = "reserve";  // room to free when the disk is full
+inline constexpr const char* kLockName = "dskvs.lock";        // makes a directory a store
+inline constexpr const char* kReserveName = "reserve";        // room to free when the disk is full
+inline constexpr const char* kUnfinishedName = "unfinished";  // what is here is not all yet
 
 inline constexpr uint32_t kFormatVersion = 1;
 inline constexpr uint64_t kBlockBytes = 4096;           // durable bytes share none with later ones

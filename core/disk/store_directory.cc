@@ -43,6 +43,15 @@ Status open_store_directory(FileSystem& files, const char* path, Presence presen
   return Status::kOk;
 }
 
+Status refuse_unfinished(Directory& directory) {
+  std::unique_ptr<File> mark;
+  const Status status = directory.open_file(kUnfinishedName, FileMode::kRead, &mark);
+  if (status == Status::kNotFound) return Status::kOk;
+  if (status != Status::kOk) return status;
+  return fail(Status::kPath, "'{}' holds a backup or salvage that is not finished",
+              directory.path());
+}
+
 Status NewStore::open(FileSystem& files, const char* path) {
   std::unique_ptr<Directory> opened;
   Status status = open_store_directory(files, path, Presence::kMustBeNew, &opened);
@@ -57,7 +66,18 @@ Status NewStore::open(FileSystem& files, const char* path) {
   // Before the lock, another process may have made a store here, and closed it.
   if (names.size() != 1) return fail(Status::kPath, "'{}' is not empty any more", path);
   directory_ = std::move(opened);
-  return Status::kOk;
+  std::unique_ptr<File> mark;
+  status = directory_->open_file(kUnfinishedName, FileMode::kCreate, &mark);
+  if (status == Status::kOk) status = mark->close();
+  // Nothing else may be there without it, whatever a power loss takes.
+  return status == Status::kOk ? directory_->sync() : status;
+}
+
+Status NewStore::keep() {
+  Status status = directory_->unlink(kUnfinishedName);
+  if (status == Status::kOk) status = directory_->sync();
+  if (status == Status::kOk) directory_.reset();
+  return status;
 }
 
 NewStore::~NewStore() {
@@ -70,6 +90,7 @@ NewStore::~NewStore() {
     const bool ours = parse_segment_name(name, &id) || name == kReserveName;
     if (ours) (void)directory_->unlink(name.c_str());
   }
+  (void)directory_->unlink(kUnfinishedName);
   (void)directory_->unlink(kLockName);
 }
 

@@ -13,7 +13,11 @@ namespace dskvs {
 Status open_store_directory(FileSystem& files, const char* path, Presence presence,
                             std::unique_ptr<Directory>* directory);
 
-// A directory in which a store is made. Unless it is kept, it is left as empty as it was.
+// kPath: it is a part of a copy. Asked with the lock held, by those who lock.
+Status refuse_unfinished(Directory& directory);
+
+// A directory in which a copy of a store is made. Unless it is kept, it is left as empty as it was;
+// what a crash leaves of it is refused by refuse_unfinished().
 class NewStore {
  public:
   NewStore() = default;
@@ -25,7 +29,8 @@ class NewStore {
   // the caller's. kPath, kLocked.
   Status open(FileSystem& files, const char* path);
   Directory& directory() { return *directory_; }
-  void keep() { directory_.reset(); }
+  // Makes it a store.
+  Status keep();
 
  private:
   std::unique_ptr<Directory> directory_;

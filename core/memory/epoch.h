@@ -106,7 +106,8 @@ class Epochs {
   // ---- Anyone.
 
   // The newest epoch that holds a change that was published. All that returned is in it or before.
-  uint64_t newest_change() const noexcept { return newest_change_.load(std::memory_order_acquire); }
+  // seq_cst: the persister goes to sleep by it, see note_change().
+  uint64_t newest_change() const noexcept { return newest_change_.load(std::memory_order_seq_cst); }
   uint64_t open() const noexcept { return open_.load(std::memory_order_acquire); }
   // When the first change of the open epoch was accepted; 0: there is none.
   uint64_t open_since_us() const noexcept;

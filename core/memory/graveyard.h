@@ -52,8 +52,10 @@ class Graveyard {
   uint64_t cursor_ = 0;             // in it
 };
 
-// Tombstones that are written and not yet durable. They stand in the chunks that they came in,
-// moved together, so keeping them takes no memory that was not there.
+// Tombstones that are written and not yet durable, in the order of their epochs. They stand in the
+// chunks that they came in, moved together, so keeping them takes no memory that was not there; a
+// chunk's epoch is that of its youngest. They name collections that may have ended since: none that
+// ended in oldest_epoch() or later may be freed.
 class RetainedRemovals {
  public:
   explicit RetainedRemovals(Epochs& epochs) noexcept : epochs_(epochs) {}
@@ -64,6 +66,7 @@ class RetainedRemovals {
   // Takes the chunk, and its records that are not void: tombstones, all of them, of epochs up to
   // `epoch`.
   void add(DirtyChunk* chunk, uint64_t epoch) noexcept {
+    if (chunks_.empty()) oldest_epoch_ = epoch;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < chunk->count; i++) {
       DirtyRecord& record = chunk->records[i];
@@ -74,18 +77,20 @@ class RetainedRemovals {
       DirtyRecord& place = room ? last->records[last->count++] : chunk->records[kept++];
       place.collection = record.collection;
       place.word.store(word, std::memory_order_relaxed);
+      (room ? last : chunk)->epoch.store(epoch, std::memory_order_relaxed);
       newest_epoch_ = epoch;
     }
     chunk->count = kept;
     if (kept == 0) return epochs_.free_chunk(chunk);
-    chunk->epoch.store(0, std::memory_order_relaxed);
     chunks_.push_last(chunk);
   }
 
-  // Gives all back, once the newest of them is among these epochs.
+  // Gives back chunk by chunk, as far as these epochs have all of it.
   void release_up_to(uint64_t epoch) noexcept {
-    if (epoch < newest_epoch_) return;
-    while (DirtyChunk* chunk = chunks_.pop_first()) {
+    while (chunks_.first() != nullptr &&
+           chunks_.first()->epoch.load(std::memory_order_relaxed) <= epoch) {
+      DirtyChunk* chunk = chunks_.pop_first();
+      oldest_epoch_ = chunk->epoch.load(std::memory_order_relaxed);
       for (uint32_t i = 0; i < chunk->count; i++) {
         uintptr_t word = chunk->records[i].word.exchange(0, std::memory_order_relaxed);
         DirtyRecord::entry(word)->unpin();
@@ -95,12 +100,17 @@ class RetainedRemovals {
   }
 
   [[nodiscard]] const DirtyChunk* first() const noexcept { return chunks_.first(); }
+  // All are of epochs from the oldest to the newest; kNeverEnded: there are none.
+  [[nodiscard]] uint64_t oldest_epoch() const noexcept {
+    return chunks_.empty() ? kNeverEnded : oldest_epoch_;
+  }
   [[nodiscard]] uint64_t newest_epoch() const noexcept { return newest_epoch_; }
 
  private:
   Epochs& epochs_;
   DirtyChunks chunks_;
-  uint64_t newest_epoch_ = 0;  // of the removals
+  uint64_t oldest_epoch_ = 0;
+  uint64_t newest_epoch_ = 0;
 };
 
 }  // namespace dskvs

@@ -38,12 +38,12 @@ void release_slot(void* object) noexcept {
 
 // Gives a slot back when its thread ends. A pthread key rather than a thread_local destructor: it
 // runs again when a later destructor of the thread calls into the library once more.
-pthread_key_t exit_key() noexcept {
-  static const pthread_key_t key = [] {
-    pthread_key_t made;
-    pthread_key_create(&made, release_slot);
-    return made;
-  }();
+struct ExitKey {
+  pthread_key_t key = 0;
+  const bool made = ::pthread_key_create(&key, release_slot) == 0;
+};
+const ExitKey& exit_key() noexcept {
+  static const ExitKey key;
   return key;
 }
 
@@ -148,10 +148,11 @@ constinit thread_local ReaderSlot* slot __attribute__((tls_model("initial-exec")
 
 bool register_thread() noexcept {
   if (slot != nullptr) return true;
+  if (!exit_key().made) return false;  // the process has no key left
   ReaderSlot* mine = take_free_slot();
   if (mine == nullptr) mine = make_slot();
   if (mine == nullptr) return false;
-  if (pthread_setspecific(exit_key(), mine) != 0) {
+  if (pthread_setspecific(exit_key().key, mine) != 0) {
     mine->taken.store(false, std::memory_order_release);
     return false;
   }

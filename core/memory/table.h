@@ -23,9 +23,10 @@
 //   under its lock, and never changes again. A reader in a dead part sees what was current when it
 //   died, which is later than when the reader began. The same goes for an outgrown directory.
 //
-// Stores to slots and a reader's loads of them are seq_cst: a change must be visible to all before
-// its call returns. With release alone a thread's next read may pass its own put, and two threads
-// that each put one key and then read the other's may both miss it.
+// Stores to slots, and to the links that lead to them, and a reader's loads of these are seq_cst: a
+// change must be visible to all before its call returns. With release alone a thread's next read
+// may pass its own put, and two threads that each put one key and then read the other's may both
+// miss it.
 //
 // Writers lock the one part that they change. Replacing parts and directories needs grow_lock_,
 // which is taken before the lock of a part, never after. Parts and directories are retired to the
@@ -365,9 +366,9 @@ class Table {
   }
 
   Link link_of(uint64_t hash) const noexcept {
-    Link root = root_.load(std::memory_order_acquire);
+    Link root = root_.load(std::memory_order_seq_cst);
     if (!root.leads_to_directory()) return root;
-    return root.links()[hash >> (64 - root.depth())].load(std::memory_order_acquire);
+    return root.links()[hash >> (64 - root.depth())].load(std::memory_order_seq_cst);
   }
   Part* part_of(uint64_t hash) const noexcept { return link_of(hash).part(); }
   // While there is none, root_ is one of a single link.
@@ -474,7 +475,7 @@ class Table {
     if (old == nullptr) {
       Part* first = make_part(kSlotsMin, 0);
       if (first == nullptr) return Status::kMemory;
-      root_.store(Link(first), std::memory_order_release);
+      root_.store(Link(first), std::memory_order_seq_cst);
       return Status::kOk;
     }
     // Only growing makes a part dead, and that needs the lock which we hold. Memory is taken with
@@ -526,7 +527,7 @@ class Table {
     for (uint64_t i = 0; i < uint64_t{1} << depth; i++) {
       new (&links[i]) std::atomic<Link>(old.links[i / 2].load(std::memory_order_relaxed));
     }
-    root_.store(Link(links, depth), std::memory_order_release);
+    root_.store(Link(links, depth), std::memory_order_seq_cst);
     if (old.depth != 0) retire(old.links, old.bytes());
     return true;
   }
@@ -537,7 +538,7 @@ class Table {
     uint64_t size = uint64_t{1} << (now.depth - depth);
     uint64_t first = depth == 0 ? 0 : hash >> (64 - depth) << (now.depth - depth);
     for (uint64_t i = 0; i < size; i++) {
-      now.links[first + i].store(Link(i * 2 < size ? lower : upper), std::memory_order_release);
+      now.links[first + i].store(Link(i * 2 < size ? lower : upper), std::memory_order_seq_cst);
     }
   }
 

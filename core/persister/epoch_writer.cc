@@ -1,5 +1,6 @@
 #include "persister/epoch_writer.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace dskvs {
@@ -67,20 +68,25 @@ Status EpochWriter::write_records(bool removals, const DirtyChunk* chunks, uint6
 }
 
 uint64_t EpochWriter::settle(SealedEpoch& sealed, uint32_t home) noexcept {
-  uint64_t dirty_bytes = 0;
+  const bool failed = home == Entry::kNowhere;
+  uint64_t put_bytes = 0;
+  uint64_t removed_bytes = 0;
   uint64_t rescued_bytes = 0;
   while (DirtyChunk* chunk = sealed.chunks.pop_first()) {
     for (uint32_t i = 0; i < chunk->count; i++) {
       DirtyRecord& record = chunk->records[i];
       uintptr_t word = record.word.load(std::memory_order_relaxed);
       bool tombstone = (word & DirtyRecord::kTombstone) != 0;
-      if (home != Entry::kNowhere && (word == 0 || tombstone)) remove_if_empty(*record.collection);
+      if (word == 0 || tombstone) remove_if_empty(*record.collection);
       if (word == 0) continue;
       uint64_t bytes = dirty_bytes_of(*record.collection, word);
-      dirty_bytes += bytes;
+      (tombstone ? removed_bytes : put_bytes) += bytes;
       if ((word & DirtyRecord::kRescued) != 0) rescued_bytes += bytes;
       uint64_t dropped = record.collection->dropped_epoch.load(std::memory_order_relaxed);
-      if (tombstone && dropped > sealed.epoch) continue;  // retained
+      if (tombstone && dropped > sealed.epoch) {  // retained
+        if (failed) shed_value(record);
+        continue;
+      }
       Entry* entry = DirtyRecord::entry(word);
       if (!tombstone) entry->set_home(home);
       record.word.store(0, std::memory_order_relaxed);
@@ -88,21 +94,36 @@ uint64_t EpochWriter::settle(SealedEpoch& sealed, uint32_t home) noexcept {
     }
     retained_.add(chunk, sealed.epoch);
   }
-  if (home == Entry::kNowhere) {
-    failed_dirty_bytes_ += dirty_bytes;
+  if (failed) {
+    failed_put_bytes_ += put_bytes;
+    failed_removed_bytes_ += removed_bytes;
   } else {
-    epochs_.subtract_dirty(dirty_bytes);
+    epochs_.subtract_dirty(put_bytes + removed_bytes + std::exchange(failed_removed_bytes_, 0));
   }
   return rescued_bytes;
 }
 
+// Of a removal, only the key is needed; and while the disk fails, removals pile up.
+void EpochWriter::shed_value(DirtyRecord& record) noexcept {
+  Entry* whole = DirtyRecord::entry(record.word.load(std::memory_order_relaxed));
+  Entry* name = whole->value_size() == 0 ? nullptr : Entry::make(whole->key(), 0);
+  if (name == nullptr) return;
+  record.word.store(reinterpret_cast<uintptr_t>(name) | DirtyRecord::kTombstone,
+                    std::memory_order_relaxed);
+  whole->unpin();
+}
+
 void EpochWriter::forget_failed() noexcept {
-  epochs_.subtract_dirty(std::exchange(failed_dirty_bytes_, 0));
+  epochs_.subtract_dirty(std::exchange(failed_put_bytes_, 0));
 }
 
 void EpochWriter::became_durable(bool sweeping) noexcept {
   retained_.release_up_to(log_.durable_epoch());
-  if (!sweeping) graveyard_.free_up_to(log_.durable_epoch());
+  if (!sweeping) free_ended();
+}
+
+void EpochWriter::free_ended() noexcept {
+  graveyard_.free_up_to(std::min(log_.durable_epoch(), retained_.oldest_epoch() - 1));
 }
 
 bool EpochWriter::empty_ended(bool sweeping) noexcept {
@@ -110,7 +131,7 @@ bool EpochWriter::empty_ended(bool sweeping) noexcept {
   for (uint32_t i = 0; i < kEmptyPartsAtOnce && graveyard_.has_entries(); i++) {
     graveyard_.empty_one_part();
   }
-  if (!sweeping) graveyard_.free_up_to(log_.durable_epoch());
+  if (!sweeping) free_ended();
   return true;
 }
 

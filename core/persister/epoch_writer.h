@@ -28,7 +28,7 @@ class EpochWriter {
   // After write(): the entries stand in segment `home`, or, because it failed, in kNowhere. Gives
   // the records' references back, but for removals. Returns how many bytes of it were rescued.
   uint64_t settle(SealedEpoch& sealed, uint32_t home) noexcept;
-  // What failed to be written is about to be recorded anew.
+  // The puts that failed to be written are about to be recorded anew.
   void forget_failed() noexcept;
   // The log's durable epoch may have moved; `sweeping`: no Collection may be freed.
   void became_durable(bool sweeping) noexcept;
@@ -39,13 +39,18 @@ class EpochWriter {
   Status write_drops(uint64_t above_epoch);
   Status write_records(bool removals, const DirtyChunk* chunks, uint64_t epoch);
   void remove_if_empty(Collection& collection) noexcept;
+  void shed_value(DirtyRecord& record) noexcept;
+  void free_ended() noexcept;
 
   Catalog& catalog_;
   Epochs& epochs_;
   LogWriter& log_;
   Graveyard graveyard_;
   RetainedRemovals retained_;
-  uint64_t failed_dirty_bytes_ = 0;  // of failed batches: dirty, but without records
+  // Of failed batches: dirty, the puts without records, the removals until a batch has led with
+  // them.
+  uint64_t failed_put_bytes_ = 0;
+  uint64_t failed_removed_bytes_ = 0;
 };
 
 }  // namespace dskvs

@@ -13,6 +13,7 @@ constexpr uint64_t kDrainUsMax = 5'000'000;  // close gives a failing disk this 
 constexpr uint64_t kHotFactor = 8;         // so much more accepted than written makes an epoch hot
 constexpr uint64_t kFadeEpochs = 8;        // until a large epoch is of late no more
 constexpr uint64_t kRequestPauseUs = 200;  // until requests that cannot be met are looked at again
+constexpr uint64_t kMemoryPauseUs = 10'000;  // until the thread asks again for what it needs
 
 }  // namespace
 
@@ -318,7 +319,8 @@ Status Persister::start() noexcept {
 
 void Persister::run() noexcept {
   while (!reclaimer::register_thread()) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));  // until there is memory
+    failed(fail(Status::kMemory, "no memory for the persister's thread"), 0);
+    if (!reception_.sleep(false, [](bool) { return kMemoryPauseUs; })) return;
   }
   for (bool running = true; running;) {
     if (step(false)) continue;

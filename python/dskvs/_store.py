@@ -12,6 +12,7 @@ from dskvs._mapping import ITEMS, KEYS, VALUES, BytesMapping
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from threading import Event
     from types import TracebackType
     from typing import Any, TypeAlias
 
@@ -34,7 +35,9 @@ class Store(_core.Store, BytesMapping):
     other. In the child of a fork every call raises ForkedError.
     """
 
-    __slots__ = ("__weakref__", "_waiters")
+    __slots__ = ("__weakref__", "_place", "_unfinished", "_waiters")
+    _place: str  # as path, wherever the working directory is moved to
+    _unfinished: list[Event]  # of calls that a Ctrl-C has left running, set at their ends
     _waiters: Loops
 
     def __new__(
@@ -60,6 +63,8 @@ class Store(_core.Store, BytesMapping):
             dirty_bytes_max,
             progress,
         )
+        self._place = os.path.abspath(os.fsdecode(path))
+        self._unfinished = []
         self._waiters = {}
         _lifetime.enroll(self)
         if flag == "n":
@@ -93,14 +98,14 @@ class Store(_core.Store, BytesMapping):
 
     def verify(self, progress: Progress | None = None) -> list[tuple[str, str]]:
         """Checks every byte on the disk; see the function verify()."""
-        return _core.verify(self.path, progress)
+        return _core.verify(self._place, progress)
 
     def compact(self) -> None:
         """Frees the disk of all that is overwritten or deleted.
 
         Seldom needed: it happens by itself. Ctrl-C leaves it running in the background.
         """
-        _interruptibly(super().compact)
+        self._interruptibly(super().compact)
 
     def backup(self, path: Path) -> None:
         """Copies the store, as it is now, into the new or empty directory path.
@@ -108,7 +113,31 @@ class Store(_core.Store, BytesMapping):
         The copy is a store. Others may write meanwhile. Ctrl-C leaves it running in the background.
         """
         copy = super().backup
-        _interruptibly(lambda: copy(path))
+        self._interruptibly(lambda: copy(path))
+
+    def _interruptibly(self, call: Callable[[], None]) -> None:
+        """Makes a long call that has no way to be cancelled, so that signal handlers run meanwhile."""
+        import threading
+
+        if threading.current_thread() is not threading.main_thread():
+            return call()  # signal handlers run in the main thread alone
+        outcome: list[BaseException] = []
+        ended = threading.Event()  # a join() that a signal interrupts may take the thread for ended
+
+        def run() -> None:
+            try:
+                call()
+            except BaseException as error:
+                outcome.append(error)
+            finally:
+                ended.set()
+
+        threading.Thread(target=run, name="dskvs", daemon=True).start()
+        self._unfinished.append(ended)
+        ended.wait()
+        self._unfinished.remove(ended)
+        if outcome:
+            raise outcome[0]
 
     async def wait_async(
         self, mark: int, level: int = _core.DURABLE, timeout: float | None = None
@@ -131,8 +160,12 @@ class Store(_core.Store, BytesMapping):
         says how much is not durable. After a Ctrl-C the store is open as before, and is closed when
         the interpreter exits.
         """
-        if not self.closed:
-            self._close()
+        if self.closed:
+            return
+        while self._unfinished:
+            self._unfinished[-1].wait()
+            self._unfinished.pop()
+        self._close()
 
     def __enter__(self) -> Self:
         if self.closed:
@@ -198,27 +231,6 @@ class Collection(_core.Collection, BytesMapping):
 
     def __repr__(self) -> str:
         return f"<dskvs.Collection {self.name!r} of {self.store!r}>"
-
-
-def _interruptibly(call: Callable[[], None]) -> None:
-    """Makes a long call that has no way to be cancelled, so that signal handlers run meanwhile."""
-    import threading
-
-    if threading.current_thread() is not threading.main_thread():
-        return call()  # signal handlers run in the main thread alone
-    outcome: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=run, name="dskvs", daemon=True)
-    thread.start()
-    thread.join()
-    if outcome:
-        raise outcome[0]
 
 
 def open(

@@ -38,9 +38,11 @@ class Waiters:
         future: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append((mark, level, future))
         self._youngest = self._loop.time()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(_DELAY_S_MIN, self._look)
+        # A timer that is due sooner stays: those who come all the time must not put it off.
+        if self._timer is None or self._timer.when() > self._youngest + _DELAY_S_MIN:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_later(_DELAY_S_MIN, self._look)
         return future
 
     def _look(self) -> None:

@@ -128,9 +128,11 @@ void warm_free_memory(uint64_t bytes) {
 std::string describe_machine() {
   utsname name;
   uname(&name);
+  const std::string release = name.release;
   return fmt::format("{} x {}, {:.0f} GiB, Linux {}, compiler {}",
                      std::thread::hardware_concurrency(), field("/proc/cpuinfo", "model name"),
-                     double(memory_bytes()) / double(1u << 30), name.release, __VERSION__);
+                     double(memory_bytes()) / double(1u << 30),
+                     release.substr(0, release.find('-')), __VERSION__);
 }
 
 }  // namespace bench

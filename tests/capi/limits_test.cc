@@ -53,6 +53,12 @@ TEST_CASE("memory_bytes_max refuses under concurrency, loses nothing, and has ro
   }
   REQUIRE(full.entries == entries);
 
+  // What is refused leaves nothing, of new collections neither.
+  for (int i = 0; i < 10'000; i++) {
+    REQUIRE(put(store, "new" + std::to_string(i) + "/x", string(1 << 20, 'v')) == DSKVS_ERR_FULL);
+  }
+  REQUIRE(stats(store).memory_bytes == full.memory_bytes);
+
   // A refused put leaves the old value; one that needs no more room is taken.
   const auto filler = std::find_if(accepted.begin(), accepted.end(),
                                    [](const auto& keys) { return !keys.empty(); });

@@ -114,6 +114,79 @@ TEST_CASE("when memory ends while cleaning, a removal does not come back over a 
   REQUIRE(failures >= 10);
 }
 
+// A removal that is not durable names its collection, which has ended since and is durable.
+TEST_CASE("a collection that a retained removal names stays until that is durable") {
+  constexpr Operation kLastOfOne{Verb::kDelete, 1};
+  SimFileSystem files;
+  Subject subject(files, kStorePath, kLargeLog);
+  REQUIRE(subject.open() == Status::kOk);
+  Model model;
+  for (uint32_t key : {0u, 1u, 2u, 4u}) put(subject, &model, {Verb::kPut, key, 100, key});
+  step_until_quiet(subject);
+  model.clear();
+  put(subject, &model, {Verb::kPut, 6, 100, 6});
+  REQUIRE(subject.apply(kLastOfOne) == Status::kOk);
+  REQUIRE(subject.step());  // writes; then the collection has ended
+  REQUIRE(subject.apply({Verb::kDelete, 0}) == Status::kOk);
+  REQUIRE(subject.step());
+  const uint64_t ended = subject.marks().written;
+  REQUIRE(subject.step());  // begins to sync
+  REQUIRE(subject.apply({Verb::kDelete, 2}) == Status::kOk);
+  REQUIRE(subject.step());  // writes meanwhile
+  REQUIRE(subject.marks().written == ended + 1);
+  REQUIRE(subject.step());  // the sync ends
+  REQUIRE(subject.marks().durable == ended);
+  files.set_fault({files.calls() + 1, SimError::kEio, false});  // behind the padding
+  REQUIRE(subject.step());                                      // begins the next, which fails
+  files.clear_fault();
+  REQUIRE(subject.step(false));  // what has ended is emptied
+  REQUIRE_FALSE(subject.marks().failing);
+  REQUIRE(subject.step());  // that sync ends
+  REQUIRE(subject.marks().failing);
+  // Of the size of a collection, should its memory be free.
+  for (uint32_t key = 8; key < 400; ++key) put(subject, &model, {Verb::kPut, key, 40, key});
+  REQUIRE(subject.apply({Verb::kDelete, 4}) == Status::kOk);
+  step_until_quiet(subject);
+  REQUIRE_FALSE(subject.marks().failing);
+  REQUIRE(subject.contents() == model);
+  require_survives_kill(files, model);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+TEST_CASE("what is put and removed while the disk fails does not pile up in memory") {
+  constexpr uint32_t kRounds = 500;
+  constexpr uint32_t kValueBytes = 20'000;
+  SimFileSystem files;
+  Subject subject(files, kStorePath, kLargeLog);
+  REQUIRE(subject.open() == Status::kOk);
+  Model model;
+  put(subject, &model, {Verb::kPut, 0, 100, 0});
+  step_until_quiet(subject);
+  files.set_fault({files.calls(), SimError::kEio, true});
+  uint64_t used_before = 0;
+  uint64_t dirty_before = 0;
+  for (uint32_t round = 0; round < kRounds; ++round) {
+    if (round == 10) {
+      used_before = arena_figures().used_bytes;
+      dirty_before = subject.marks().dirty_bytes;
+    }
+    const uint32_t key = 1 + round;
+    REQUIRE(subject.apply({Verb::kPut, key, kValueBytes, round}) == Status::kOk);
+    subject.step();
+    REQUIRE(subject.apply({Verb::kDelete, key}) == Status::kOk);
+    subject.step();
+    REQUIRE(subject.marks().failing);
+  }
+  // The removals do, which are small and count as dirty: in the end, puts are to wait for them.
+  CHECK(arena_figures().used_bytes - used_before < kRounds * kValueBytes / 20);
+  CHECK(subject.marks().dirty_bytes - dirty_before > (kRounds - 20) * kRecordOverheadBytes);
+  files.clear_fault();
+  step_until_quiet(subject);
+  CHECK(subject.marks().dirty_bytes == 0);
+  require_survives_kill(files, model);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
 TEST_CASE(
     "when most of what is live changes at once, the rest is written along, and the log is new") {
   SimFileSystem files;

@@ -145,6 +145,7 @@ Marks Subject::marks() const {
           .durable = stats.durable_epoch,
           .recovered = stats.recovered_epoch,
           .lost = stats.lost_epochs,
+          .dirty_bytes = stats.dirty_bytes,
           .failing = stats.last_error != 0};
 }
 

@@ -22,7 +22,8 @@ struct Marks {
   uint64_t written = 0;
   uint64_t durable = 0;
   uint64_t recovered = 0;
-  uint64_t lost = 0;     // epochs, as open reported
+  uint64_t lost = 0;  // epochs, as open reported
+  uint64_t dirty_bytes = 0;
   bool failing = false;  // the persister has an error that is not healed yet
 };
 

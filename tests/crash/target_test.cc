@@ -2,6 +2,8 @@
 // Method: on the simulated file system, a store is made, closed, and left in the target at the one
 // moment that a lock does not cover: after the target was found empty, before it is locked.
 #include <cstring>
+#include <random>
+#include <vector>
 
 #include "crash/subject.h"
 #include "store.h"
@@ -60,6 +62,15 @@ class IntrudedFileSystem : public FileSystem {
   SimFileSystem& files_;
 };
 
+// Keeps the disk as it is at each call.
+class DisksAtCalls : public SimObserver {
+ public:
+  void before(const SimCall&, const SimDisk& disk) override { disks.push_back(disk); }
+  void after(const SimCall&, Status, const SimDisk&) override {}
+
+  std::vector<SimDisk> disks;
+};
+
 class StillClock : public Clock {
  public:
   uint64_t now_us() noexcept override { return 1; }
@@ -92,6 +103,79 @@ TEST_CASE("A store that appears in the target of a copy before its lock is refus
   REQUIRE(theirs.open() == Status::kOk);
   REQUIRE(theirs.contents() == Model{{key_of(kTheirs), value_of(kTheirs)}});
   REQUIRE(theirs.close() == Status::kOk);
+}
+
+// Opens what may be a store; kOk: with that many entries.
+Status open_target(const SimDisk& disk, uint64_t* entries) {
+  SimFileSystem files(disk);
+  StillClock clock;
+  const Environment environment{
+      files, clock, [](void* bytes, size_t size) noexcept { std::memset(bytes, 7, size); }, true};
+  Options options;
+  options.presence = Presence::kMustExist;
+  std::unique_ptr<Store> store;
+  const Status status = Store::open(kTarget, options, environment, &store);
+  if (status != Status::kOk) return status;
+  dskvs_stats_t stats = DSKVS_STATS_INIT;
+  store->stats(&stats);
+  *entries = stats.entries;
+  store->begin_close();
+  return store->close();
+}
+
+TEST_CASE("What a crash leaves of a copy is refused, or is all of it") {
+  constexpr uint32_t kEntries = 20;
+  SimFileSystem files;
+  {
+    Subject subject(files, kStorePath);
+    REQUIRE(subject.open() == Status::kOk);
+    for (uint32_t key = 0; key < kEntries; ++key) {
+      REQUIRE(subject.apply({Verb::kPut, key, 3000, key}) == Status::kOk);
+      REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+    }
+    REQUIRE(subject.close() == Status::kOk);
+  }
+  StillClock clock;
+  const Environment environment{
+      files, clock, [](void* bytes, size_t size) noexcept { std::memset(bytes, 7, size); }, true};
+  DisksAtCalls calls;
+  const auto back_up = [&](bool read_only) {
+    Options options;
+    options.read_only = read_only;
+    std::unique_ptr<Store> store;
+    REQUIRE(Store::open(kStorePath, options, environment, &store) == Status::kOk);
+    files.set_observer(&calls);
+    REQUIRE(store->backup(kTarget) == Status::kOk);
+    files.set_observer(nullptr);
+    store->begin_close();
+    REQUIRE(store->close() == Status::kOk);
+  };
+  SECTION("salvage") {
+    files.set_observer(&calls);
+    REQUIRE(salvage_store(kStorePath, kTarget, {}, environment, nullptr) == Status::kOk);
+    files.set_observer(nullptr);
+  }
+  SECTION("backup") { back_up(false); }
+  SECTION("backup of a store opened read-only") { back_up(true); }
+  calls.disks.push_back(files.disk());
+  uint64_t refused = 0;
+  uint64_t whole = 0;
+  std::mt19937_64 random(1);
+  const auto check = [&](const SimDisk& disk) {
+    uint64_t entries = 0;
+    const Status status = open_target(disk, &entries);
+    // With its lock alone it is empty, as a store that is created is at first.
+    REQUIRE((status != Status::kOk || entries == 0 || entries == kEntries));
+    refused += status != Status::kOk ? 1 : 0;
+    whole += status == Status::kOk && entries == kEntries ? 1 : 0;
+    return true;
+  };
+  for (const SimDisk& disk : calls.disks) {
+    check(disk.after_kill());
+    for_each_power_cut(disk, {.exhaustive_max = 6, .random_subsets = 4}, random, check);
+  }
+  REQUIRE(refused > 10);
+  REQUIRE(whole > 0);
 }
 
 }  // namespace

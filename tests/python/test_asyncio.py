@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import dskvs
 import pytest
@@ -52,6 +53,22 @@ def test_many_waiters_need_no_threads_and_let_the_loop_run(db):
     assert ticks > 0
     assert db.stats().dirty_bytes == 0
     assert db._waiters == {}
+
+
+def test_those_who_come_all_the_time_do_not_keep_others_waiting(db):
+    async def main():
+        db["a/1"] = b"one"
+        first = asyncio.create_task(db.sync_async())
+        others = []
+        patience = time.monotonic() + 2
+        while not first.done() and time.monotonic() < patience:
+            db["a/2"] = b"two"
+            others.append(asyncio.create_task(db.sync_async()))
+            await asyncio.sleep(0)
+        assert first.done()
+        await asyncio.gather(*others)
+
+    asyncio.run(main())
 
 
 def test_a_timeout(path):

@@ -324,6 +324,24 @@ def test_ctrl_c_cancels_open_and_unlocks(big_path, alarm):
     dskvs.open(big_path).close()
 
 
+def test_close_waits_for_a_backup_that_ctrl_c_has_left_running(big_path, alarm):
+    def left_running(copy):
+        with dskvs.open(big_path) as db:
+            try:
+                alarm(0.001)
+                db.backup(copy)
+            except Interrupted:
+                return db._unfinished != []
+        return False
+
+    copies = [f"{big_path}-{number}" for number in range(10)]
+    finished = [copy for copy in copies if left_running(copy)]
+    assert finished
+    for copy in finished:
+        with dskvs.open(copy, "r") as db:
+            assert len(db) == 64
+
+
 def salvage(path, progress):
     return dskvs.salvage(path, f"{path}-{time.monotonic_ns()}", progress)
 

@@ -6,6 +6,7 @@ Method: each call once for what it promises and once for what it refuses.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 from pathlib import Path
@@ -370,6 +371,26 @@ def test_compact(db):
     db.compact()
     assert db.stats().disk_bytes <= before
     assert db["a/1"] == bytes(100_000)
+
+
+def test_verify_finds_the_store_wherever_the_working_directory_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with dskvs.open("store") as db:
+        db["a/1"] = b"one"
+        db.sync()
+        monkeypatch.chdir("/")
+        assert db.verify() == []
+        assert db.path == "store"
+
+
+@pytest.mark.parametrize("path_type", [str, os.fsencode])
+def test_what_is_no_store_is_named_as_it_was_given(tmp_path, path_type):
+    missing = str(tmp_path / "missing")
+    for call in (dskvs.verify, lambda path: dskvs.salvage(path, missing + "-target")):
+        with pytest.raises(dskvs.PathError) as error:
+            call(path_type(missing))
+        assert error.value.filename == missing
+        assert error.value.errno == errno.ENOENT
 
 
 def test_verify_and_salvage(path):

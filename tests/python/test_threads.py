@@ -207,6 +207,26 @@ def test_a_backlog_at_its_limit_slows_puts_and_nothing_else(path):
         assert db.collections() == {"a": 300, "b": 300, "c": 300}
 
 
+def test_a_value_above_the_limit_is_not_kept_waiting_by_small_ones(path):
+    with dskvs.open(path, dirty_bytes_max=65_536) as db:
+        done = threading.Event()
+
+        def write_small():
+            while not done.is_set():
+                db["a/small"] = bytes(1000)
+
+        small = [threading.Thread(target=write_small) for _ in range(2)]
+        big = threading.Thread(target=lambda: db.update({f"a/{n}": bytes(200_000) for n in range(20)}))
+        for thread in [*small, big]:
+            thread.start()
+        big.join(20)
+        kept_waiting = big.is_alive()
+        done.set()
+        for thread in [*small, big]:
+            thread.join()
+        assert not kept_waiting
+
+
 def test_a_failing_disk_is_reported_and_survived(path, run_python):
     """The process limits its own file size, so that nothing more can be written, and lifts it again."""
     code = """

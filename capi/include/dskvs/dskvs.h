@@ -32,7 +32,8 @@
  *
  * 1. Handles. dskvs_t is a number, as a file descriptor is. 0 is never a store. A handle that is
  *    stale, foreign, zero or closed, or being closed on another thread, gives DSKVS_ERR_CLOSED;
- *    it is never undefined behaviour.
+ *    it is never undefined behaviour. Keys and other arguments are checked before the handle is.
+ *    A process has at most 4,096 stores open.
  *
  * 2. Statuses. Every call that can fail returns int32_t: DSKVS_OK is 0, an expected outcome is
  *    positive, an error is negative. The status decides everything; dskvs_last_error() only
@@ -56,8 +57,9 @@
  * 6. Values handed out are pinned: immutable, and valid until you give them back with
  *    dskvs_release() or dskvs_list_free(), also after the key was overwritten or deleted and after
  *    the store was closed. Each pointer from dskvs_get() is given back once; the same address may
- *    be handed out more than once, and is then given back as often. Value pointers are aligned to
- *    8 bytes. An empty value has a pointer too: it has an identity.
+ *    be handed out more than once, and is then given back as often. What a list hands out goes with
+ *    the list. Value pointers are aligned to 8 bytes. An empty value has a pointer too: it has an
+ *    identity.
  *
  * 7. Threads. Every function may be called from any thread at any time, dskvs_close() included.
  *    Each call takes effect at one instant between its call and its return; so do dskvs_get_all()
@@ -81,8 +83,8 @@
  *
  * 10. Growth. Structs start with their size and hold uint64_t only (callbacks last). Old and new
  *    callers and libraries mix: a missing tail means defaults; a tail that this library does not
- *    know must be zero in options, and becomes zero in figures. New status values may appear: treat
- * an unknown negative one as an error.
+ *    know must be zero in options, and becomes zero in figures. New status values may appear:
+ *    treat an unknown negative one as an error.
  *
  * Not here, by design: put of many keys at once, transactions across keys, replication, a server.
  */
@@ -217,8 +219,7 @@ typedef struct dskvs_stats_t {
 
 /* Fills the first `size` bytes of `options` with defaults, for callers that cannot use the macro.
  * Pass sizeof(dskvs_options).
- * Returns OK; ERR_ARGUMENT when options is NULL or size is below 8, above 4,096 or not a multiple
- * of
+ * Returns OK; ERR_ARGUMENT when options is NULL, or size is below 8, above 4,096 or no multiple of
  * 8. After an error options is as it was. Since 1.0. */
 DSKVS_API int32_t dskvs_options_init(dskvs_options *options, size_t size);
 
@@ -228,7 +229,7 @@ DSKVS_API int32_t dskvs_options_init(dskvs_options *options, size_t size);
  * Returns OK; ERR_ARGUMENT (an option); ERR_PATH (a file, missing, not ours, inside a store, not
  * writable, or there although create is 2); ERR_LOCKED (the message names the owner's pid); ERR_IO;
  * ERR_SPACE; ERR_CORRUPT (the message names file and offset; see dskvs_salvage()); ERR_VERSION;
- * ERR_MEMORY; ERR_CANCELLED. Since 1.0. */
+ * ERR_MEMORY (also of a store too many: see convention 1); ERR_CANCELLED. Since 1.0. */
 DSKVS_API int32_t dskvs_open(const char *path, const dskvs_options *options, dskvs_t *store);
 
 /* Persists everything, syncs it, and closes the store. Calls that run on other threads finish or
@@ -310,8 +311,9 @@ DSKVS_API int32_t dskvs_delete_all(dskvs_t store, const char *collection, size_t
  * Returns OK; ERR_ARGUMENT; ERR_MEMORY. Since 1.0. */
 DSKVS_API int32_t dskvs_collections(dskvs_t store, dskvs_list **list);
 
-/* Counts the members of `collection`, without visiting them; 0 for an unknown one. NULL with size 0
- * counts the whole store: exactly while nobody writes, else as a sum of counts of moments close by.
+/* Counts the members of `collection`, without visiting them; 0 for an unknown one. Members that
+ * other threads are just putting or deleting may count already, or still. NULL with size 0 counts
+ * the whole store: exactly while nobody writes, else as a sum of counts of moments close by.
  * Returns OK; ERR_ARGUMENT; ERR_KEY. Since 1.0. */
 DSKVS_API int32_t dskvs_count(dskvs_t store, const char *collection, size_t collection_size,
                               uint64_t *members);
@@ -344,12 +346,12 @@ DSKVS_API void dskvs_list_free(dskvs_list *list);
 DSKVS_API int32_t dskvs_mark(dskvs_t store, uint64_t *mark);
 
 /* Waits until everything up to `mark` is DSKVS_WRITTEN or DSKVS_DURABLE, as `level` says; timeout 0
- * only asks. On a read-only store all is written, and durable is what its durable_epoch says: what
- * the log records, at most a little less than is so. TIMEOUT comes at once there, whatever
- * timeout_ms is, as nothing will change.
- * Returns OK; TIMEOUT; the persister's error (ERR_IO, ERR_SPACE, ERR_MEMORY), at once, while it
- * cannot get there; ERR_ARGUMENT (the level; a mark that dskvs_mark() has not given yet);
- * ERR_CLOSED when the store is closed meanwhile. Since 1.0. */
+ * does not wait, but hurries the persister as any other does. On a read-only store all is written,
+ * and durable is what its durable_epoch says: what the log records, at most a little less than is
+ * so. TIMEOUT comes at once there, whatever timeout_ms is, as nothing will change. Returns OK;
+ * TIMEOUT; the persister's error (ERR_IO, ERR_SPACE, ERR_MEMORY), at once, while it cannot get
+ * there; ERR_ARGUMENT (the level; a mark that dskvs_mark() has not given yet); ERR_CLOSED when the
+ * store is closed meanwhile. Since 1.0. */
 DSKVS_API int32_t dskvs_wait(dskvs_t store, uint64_t mark, int32_t level, uint64_t timeout_ms);
 
 /* Takes a mark, hurries the persister, and waits until the mark is durable.
@@ -368,28 +370,30 @@ DSKVS_API int32_t dskvs_stats(dskvs_t store, dskvs_stats_t *stats);
 DSKVS_API int32_t dskvs_compact(dskvs_t store);
 
 /* Copies the store, as it was at one epoch no older than this call, into the new or empty directory
- * `path`, synced, while readers and writers go on. The copy is a store.
+ * `path`, synced, while readers and writers go on. The copy is a store. From a read-only store: of
+ * the state that it shows.
  * Returns OK; ERR_ARGUMENT; ERR_PATH; ERR_LOCKED; ERR_IO; ERR_SPACE; the persister's error. After
- * an error the files that it made are gone again. Since 1.0. */
+ * an error the files that it made are gone again; what a crash leaves of them is no store, and
+ * dskvs_open() says so (ERR_PATH). Since 1.0. */
 DSKVS_API int32_t dskvs_backup(dskvs_t store, const char *path);
 
-/* Checks every byte of the store in directory `path`, which may be open elsewhere. Of options, only
- * progress is used; NULL is fine. `damage`, which may be NULL, receives a list of what was found:
- * member is the file name, value a text "offset N: kind of damage". A torn tail, as a crash leaves
- * it, is no damage.
- * Returns OK: intact, and the list is empty; ERR_CORRUPT: damaged, and the list is not; ERR_PATH;
- * ERR_VERSION; ERR_IO; ERR_MEMORY; ERR_CANCELLED; ERR_ARGUMENT. Since 1.0. */
+/* Checks every byte of the store in directory `path`, which may be open elsewhere. Of options,
+ * which must be good ones as for dskvs_open(), only progress is used; NULL is fine. `damage`, which
+ * may be NULL, receives a list of what was found: member is the file name, value a text "offset N:
+ * kind of damage". A torn tail, as a crash leaves it, is no damage. Returns OK: intact, and the
+ * list is empty; ERR_CORRUPT: damaged, and the list is not; ERR_PATH; ERR_VERSION; ERR_IO;
+ * ERR_MEMORY; ERR_CANCELLED; ERR_ARGUMENT. Since 1.0. */
 DSKVS_API int32_t dskvs_verify(const char *path, const dskvs_options *options, dskvs_list **damage);
 
 /* Rescues what is intact in a damaged store: reads all it can of `path`, changing none of its
  * segments but holding its lock (on a read-only file system there is none), and writes every entry
  * whose committed bytes are whole into a new store in the new or empty directory `target`, whose
- * lock it holds too. Of options, only progress is used; NULL is fine.
+ * lock it holds too. Of options, as for dskvs_verify(), only progress is used; NULL is fine.
  * `damage`, which may be NULL, receives the list that dskvs_verify() gives, and blocks that cannot
  * be read; what lay there is lost, and an older version of its keys, or a key deleted there, may
  * have come back.
  * Returns OK: a store stands at `target`; ERR_PATH; ERR_LOCKED; ERR_VERSION; ERR_IO; ERR_SPACE;
- * ERR_MEMORY; ERR_CANCELLED; ERR_ARGUMENT. After an error the files that it made are gone again.
+ * ERR_MEMORY; ERR_CANCELLED; ERR_ARGUMENT. After an error or a crash: as for dskvs_backup().
  * Since 1.0. */
 DSKVS_API int32_t dskvs_salvage(const char *path, const char *target, const dskvs_options *options,
                                 dskvs_list **damage);
@@ -399,8 +403,8 @@ DSKVS_API int32_t dskvs_salvage(const char *path, const char *target, const dskv
 /* Returns the version of the library, "1.0.0"; static. Since 1.0. */
 DSKVS_API const char *dskvs_version(void);
 
-/* Returns the version of this ABI, "0", the number in the library's file name; static. Since 1.0.
- */
+/* Returns the version of this ABI, "0", the number in the library's file name; static.
+ * Since 1.0. */
 DSKVS_API const char *dskvs_abi_version(void);
 
 /* Returns the name of a status, "DSKVS_ERR_KEY"; static; never NULL. Since 1.0. */

@@ -155,7 +155,8 @@ struct CollectionSize {
   std::uint64_t members;
 };
 
-// An open store. Safe to use from any thread, but for moving and destroying it.
+// An open store. Safe to use from any thread, but for moving, closing and
+// destroying it.
 class Store {
  public:
   explicit Store(const std::string& path) {
