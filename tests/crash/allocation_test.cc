@@ -338,21 +338,32 @@ TEST_CASE("a thread that gets no memory to begin with does without, or its call 
     REQUIRE(subject.close() == Status::kOk);
   }
   // The persister says so until it has what it needs.
+  const auto put_without_memory_elsewhere = [](Store& store) {
+    const std::string text = "a/b";
+    Key key;
+    REQUIRE(parse_key(text, &key) == Status::kOk);
+    Entry* entry = Entry::make(key.member, 0);
+    reclaimer::prepare_to_retire();
+    {
+      ReadSection section;
+      fail_elsewhere = true;
+      REQUIRE(store.put(HashedKey(key), entry, {}) == Status::kOk);
+    }
+    wait_for_failures(2);
+    REQUIRE(store.sync(DSKVS_FOREVER) == Status::kMemory);
+  };
   Status status;
+  {
+    const std::unique_ptr<Store> closed = open_real(directory / "closed", &status);
+    REQUIRE(status == Status::kOk);
+    put_without_memory_elsewhere(*closed);
+    closed->begin_close();
+    REQUIRE(closed->close() == Status::kMemory);
+    fail_elsewhere = false;
+  }
   const std::unique_ptr<Store> store = open_real(directory / "store", &status);
   REQUIRE(status == Status::kOk);
-  fail_elsewhere = true;
-  const std::string text = "a/b";
-  Key key;
-  REQUIRE(parse_key(text, &key) == Status::kOk);
-  Entry* entry = Entry::make(key.member, 0);
-  reclaimer::prepare_to_retire();
-  {
-    ReadSection section;
-    REQUIRE(store->put(HashedKey(key), entry, {}) == Status::kOk);
-  }
-  wait_for_failures(2);
-  REQUIRE(store->sync(DSKVS_FOREVER) == Status::kMemory);
+  put_without_memory_elsewhere(*store);
   fail_elsewhere = false;
   while ((status = store->sync(DSKVS_FOREVER)) == Status::kMemory) std::this_thread::yield();
   REQUIRE(status == Status::kOk);
