@@ -216,7 +216,7 @@ def test_a_value_above_the_limit_is_not_kept_waiting_by_small_ones(path):
                 db["a/small"] = bytes(1000)
 
         small = [threading.Thread(target=write_small) for _ in range(2)]
-        big = threading.Thread(target=lambda: db.update({f"a/{n}": bytes(200_000) for n in range(20)}))
+        big = threading.Thread(target=lambda: db.update({f"a/{n}": bytes(200_000) for n in range(100)}))
         for thread in [*small, big]:
             thread.start()
         big.join(20)
