@@ -138,8 +138,9 @@ size_t lock_shard(size_t object_class) {
     shards[kCommonShard].lock.lock();
     return kCommonShard;
   }
-  if (home_shard == kNoShard)
+  if (home_shard == kNoShard) {
     home_shard = next_home_shard.fetch_add(1, std::memory_order_relaxed) % kThreadShards;
+  }
   if (shards[home_shard].lock.try_lock_briefly()) return home_shard;
   for (uint32_t i = 1; i < kThreadShards; ++i) {
     const uint32_t other = (home_shard + i) % kThreadShards;

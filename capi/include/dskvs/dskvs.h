@@ -346,12 +346,14 @@ DSKVS_API void dskvs_list_free(dskvs_list *list);
 DSKVS_API int32_t dskvs_mark(dskvs_t store, uint64_t *mark);
 
 /* Waits until everything up to `mark` is DSKVS_WRITTEN or DSKVS_DURABLE, as `level` says; timeout 0
- * does not wait, but hurries the persister as any other does. On a read-only store all is written,
- * and durable is what its durable_epoch says: what the log records, at most a little less than is
- * so. TIMEOUT comes at once there, whatever timeout_ms is, as nothing will change. Returns OK;
- * TIMEOUT; the persister's error (ERR_IO, ERR_SPACE, ERR_MEMORY), at once, while it cannot get
- * there; ERR_ARGUMENT (the level; a mark that dskvs_mark() has not given yet); ERR_CLOSED when the
- * store is closed meanwhile. Since 1.0. */
+ * does not wait. With sync_interval_ms 0, any call for DSKVS_DURABLE asks for a sync. On a
+ * read-only store all is written, and durable is what its durable_epoch says: what the log records,
+ * at most a little less than is so. TIMEOUT comes at once there, whatever timeout_ms is, as nothing
+ * will change.
+ *
+ * Returns OK; TIMEOUT; the persister's error (ERR_IO, ERR_SPACE, ERR_MEMORY), at once, while it
+ * cannot get there; ERR_ARGUMENT (the level; a mark that dskvs_mark() has not given yet);
+ * ERR_CLOSED when the store is closed meanwhile. Since 1.0. */
 DSKVS_API int32_t dskvs_wait(dskvs_t store, uint64_t mark, int32_t level, uint64_t timeout_ms);
 
 /* Takes a mark, hurries the persister, and waits until the mark is durable.
@@ -380,9 +382,10 @@ DSKVS_API int32_t dskvs_backup(dskvs_t store, const char *path);
 /* Checks every byte of the store in directory `path`, which may be open elsewhere. Of options,
  * which must be good ones as for dskvs_open(), only progress is used; NULL is fine. `damage`, which
  * may be NULL, receives a list of what was found: member is the file name, value a text "offset N:
- * kind of damage". A torn tail, as a crash leaves it, is no damage. Returns OK: intact, and the
- * list is empty; ERR_CORRUPT: damaged, and the list is not; ERR_PATH; ERR_VERSION; ERR_IO;
- * ERR_MEMORY; ERR_CANCELLED; ERR_ARGUMENT. Since 1.0. */
+ * kind of damage". A torn tail, as a crash leaves it, is no damage.
+ *
+ * Returns OK: intact, and the list is empty; ERR_CORRUPT: damaged, and the list is not; ERR_PATH;
+ * ERR_VERSION; ERR_IO; ERR_MEMORY; ERR_CANCELLED; ERR_ARGUMENT. Since 1.0. */
 DSKVS_API int32_t dskvs_verify(const char *path, const dskvs_options *options, dskvs_list **damage);
 
 /* Rescues what is intact in a damaged store: reads all it can of `path`, changing none of its
