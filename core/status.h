@@ -39,8 +39,9 @@ enum class [[nodiscard]] Status : int32_t{
 const char* status_name(int32_t status) noexcept;
 
 // The text of the calling thread's last error. A fixed buffer: explaining an error never allocates,
-// so it works when memory is what ran out. Longer texts are cut.
-inline constexpr size_t kErrorTextSizeMax = 1023;
+// so it works when memory is what ran out. Longer texts are cut. Small: it is a thread's own
+// memory, of which the system keeps little for libraries that are loaded late.
+inline constexpr size_t kErrorTextSizeMax = 511;
 const char* last_error() noexcept;
 void set_last_error(std::string_view text) noexcept;
 

@@ -33,6 +33,10 @@ strange=$(sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' <<<"$dynamic" |
 [[ -z $strange ]] || fail "needs $strange"
 
 build_type=$(sed -n 's/^CMAKE_BUILD_TYPE:[A-Z]*=//p' "$BUILD/CMakeCache.txt")
+# The system keeps little room in each thread for libraries that are loaded late.
+tls=$(readelf -lW "$library" | awk '$1 == "TLS" { print $6 }')
+((tls <= 640)) || fail "$((tls)) bytes of every thread"
+
 # hardened FILE
 hardened() {
   local segments imported
