@@ -12,8 +12,6 @@
 namespace dskvs {
 namespace {
 
-constexpr uint64_t kDirtyBytesStepMax = uint64_t{64} << 10;
-
 // One for each processor and one that waits for the disk, and few enough that what they hold is a
 // small part of the store.
 uint32_t segments_at_once(const Environment& environment) noexcept {
@@ -76,8 +74,10 @@ Status Store::load() {
   if (position.store_id == StoreId{}) {
     environment_.random(position.store_id.data(), position.store_id.size());
   }
-  epochs_.emplace(environment_.clock, position.recovered_epoch + 1,
-                  std::min(kDirtyBytesStepMax, options_.dirty_bytes_max / 64));
+  // Little beside what may be dirty, and, with 32 lanes, beside the slack of the log.
+  const uint64_t dirty_bytes_step =
+      std::min(environment_.log_shape.slack_bytes / 1024, options_.dirty_bytes_max / 64);
+  epochs_.emplace(environment_.clock, position.recovered_epoch + 1, dirty_bytes_step);
   DirtyChunks removals;
   status = loader->finish(*epochs_, &removals);
   charged_bytes_.store(epochs_->totals().entry_bytes);
