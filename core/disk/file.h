@@ -84,6 +84,9 @@ class Directory {
   // Returns when every creation and unlinking so far survives a power loss. kIo.
   virtual Status sync() = 0;
 
+  // Returns when the directory itself survives one: that it is there is its parent's business. kIo.
+  virtual Status sync_entry() = 0;
+
   // Locks the store against other writers, creating the file `name`, which is never unlinked, when
   // it is not there, and writes this process' pid into it. kLocked: the message names the owner's
   // pid; kPath: this process may not create and remove files here. Held until the Directory is
@@ -104,9 +107,9 @@ class FileSystem {
   virtual ~FileSystem() = default;
 
   // Opens, or, unless kMustExist, creates with mode 0700, the directory `path`; its parents must
-  // exist. `marker` is the name of the file that makes a directory a store: any parent directory
-  // that holds it is kPath, as are a file, a missing parent, a directory that cannot be entered.
-  // Throws bad_alloc.
+  // exist. A new one is not durable yet. `marker` is the name of the file that makes a directory a
+  // store: any parent directory that holds it is kPath, as are a file, a missing parent, a
+  // directory that cannot be entered. Throws bad_alloc.
   virtual Status open_directory(const char* path, Presence presence, const char* marker,
                                 std::unique_ptr<Directory>* directory) = 0;
 };

@@ -27,6 +27,7 @@ class PatientDirectory final : public Directory {
   Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override;
   Status unlink(const char* name) override { return inner_.unlink(name); }
   Status sync() override { return inner_.sync(); }
+  Status sync_entry() override { return inner_.sync_entry(); }
   Status lock(const char* name) override { return inner_.lock(name); }
   const std::string& path() const override { return inner_.path(); }
 

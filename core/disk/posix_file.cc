@@ -282,6 +282,14 @@ class PosixDirectory final : public Directory {
     return result == 0 ? Status::kOk : failed("cannot sync");
   }
 
+  Status sync_entry() override {
+    const Descriptor parent = open_at(fd_.get(), "..", O_RDONLY | O_DIRECTORY);
+    // One that cannot be opened is synced with all of its file system.
+    const int result =
+        retried([&] { return parent ? ::fsync(parent.get()) : ::syncfs(fd_.get()); });
+    return result == 0 ? Status::kOk : failed("cannot sync the directory that holds");
+  }
+
   Status lock(const char* name) override {
     // From before there is a descriptor that a child could inherit.
     const std::lock_guard guard(held_mutex);
@@ -391,9 +399,9 @@ class PosixFileSystem final : public FileSystem {
     directory->reset();
     if (path == nullptr || *path == '\0') return fail(Status::kPath, "the path is empty");
     if (Status status = refuse_inside_store(path, marker); status != Status::kOk) return status;
-    bool created = false;
-    if (presence != Presence::kMustExist) {
-      if (Status status = create(path, &created); status != Status::kOk) return status;
+    const bool created = presence != Presence::kMustExist && ::mkdir(path, kDirectoryMode) == 0;
+    if (!created && presence != Presence::kMustExist && errno != EEXIST) {
+      return failed("cannot create directory", path);
     }
     Descriptor fd = open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
     if (!fd || (created && ::fchmod(fd.get(), kDirectoryMode) != 0)) {
@@ -427,18 +435,6 @@ class PosixFileSystem final : public FileSystem {
       }
     }
     return Status::kOk;
-  }
-
-  // The new directory must survive a power loss as well, which is its parent's business.
-  static Status create(const char* path, bool* created) {
-    if (::mkdir(path, kDirectoryMode) != 0) {
-      return errno == EEXIST ? Status::kOk : failed("cannot create directory", path);
-    }
-    *created = true;
-    const fs::path parent = parent_of(path);
-    const Descriptor fd = open_at(AT_FDCWD, parent.c_str(), O_RDONLY | O_DIRECTORY);
-    if (fd && retried([&] { return ::fsync(fd.get()); }) == 0) return Status::kOk;
-    return fail_errno(status_of(errno), "cannot sync directory", parent.native());
   }
 };
 

@@ -40,7 +40,8 @@ Status open_store_directory(FileSystem& files, const char* path, Presence presen
   if (!store && presence == Presence::kMustExist) {
     return fail(Status::kPath, "'{}' holds no store", path);
   }
-  return Status::kOk;
+  // Before the first file: a store stands in a directory that is durable.
+  return store ? Status::kOk : (*directory)->sync_entry();
 }
 
 Status refuse_unfinished(Directory& directory) {

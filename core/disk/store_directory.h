@@ -8,8 +8,8 @@
 namespace dskvs {
 
 // Opens `path` when it is a store (it holds the lock file or a segment), unless kMustBeNew, or,
-// unless kMustExist, when it is empty ("lost+found" aside) or not there. Takes no lock. kPath
-// otherwise; then, and after another failure, `*directory` is of no use.
+// unless kMustExist, when it is empty ("lost+found" aside) or not there: then it is made durable.
+// Takes no lock. kPath otherwise; then, and after another failure, `*directory` is of no use.
 Status open_store_directory(FileSystem& files, const char* path, Presence presence,
                             std::unique_ptr<Directory>* directory);
 

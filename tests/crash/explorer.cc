@@ -147,7 +147,8 @@ class Process : public SimObserver {
       if (call.op == SimOp::kWrite) {
         for_each_kill(disk, call, options_.power_cut.unit_bytes,
                       [&](const SimDisk& killed) { return check(killed, false); });
-      } else if (call.op == SimOp::kSync || call.op == SimOp::kSyncDirectory) {
+      } else if (call.op == SimOp::kSync || call.op == SimOp::kSyncDirectory ||
+                 call.op == SimOp::kSyncEntry) {
         cut_power(disk);
       }
     });

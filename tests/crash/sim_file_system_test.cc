@@ -10,7 +10,10 @@ namespace dskvs::test {
 namespace {
 
 struct Fixture {
-  Fixture() { reopen(); }
+  Fixture() {
+    reopen();
+    REQUIRE(directory->sync_entry() == Status::kOk);
+  }
 
   void reopen() {
     REQUIRE(fs.open_directory("/s", Presence::kMayCreate, "lock", &directory) == Status::kOk);
@@ -54,6 +57,27 @@ std::string live(const SimFileSystem& fs, const std::string& path) {
 }
 
 const std::string kZeros512(512, '\0');
+
+TEST_CASE("a directory is lost, with all in it, until its own entry is synced") {
+  SimFileSystem fs;
+  std::unique_ptr<Directory> directory;
+  REQUIRE(fs.open_directory("/s", Presence::kMayCreate, "lock", &directory) == Status::kOk);
+  std::unique_ptr<File> file;
+  REQUIRE(directory->open_file("a", FileMode::kCreate, &file) == Status::kOk);
+  REQUIRE(directory->sync() == Status::kOk);
+  const auto images = [&] {
+    std::set<std::pair<bool, bool>> found;  // the directory, the file
+    std::mt19937_64 random(1);
+    for_each_power_cut(fs.disk(), {512, 4096, 16}, random, [&](const SimDisk& disk) {
+      REQUIRE(disk.all_durable());
+      return found.insert({disk.has_directory("/s"), disk.has_file("/s/a")}), true;
+    });
+    return found;
+  };
+  REQUIRE(images() == std::set<std::pair<bool, bool>>{{false, false}, {true, true}});
+  REQUIRE(directory->sync_entry() == Status::kOk);
+  REQUIRE(images() == std::set<std::pair<bool, bool>>{{true, true}});
+}
 
 TEST_CASE("a creation is lost until the directory is synced") {
   Fixture f;

@@ -34,6 +34,7 @@ class IntrudedDirectory : public Directory {
   }
   Status unlink(const char* name) override { return inner_->unlink(name); }
   Status sync() override { return inner_->sync(); }
+  Status sync_entry() override { return inner_->sync_entry(); }
   Status lock(const char* name) override {
     make_store(files_, kTarget, kTheirs);
     return inner_->lock(name);

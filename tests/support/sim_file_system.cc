@@ -149,7 +149,8 @@ uint64_t SimDisk::live_bytes() const {
 
 bool SimDisk::all_durable() const {
   auto clean = [](const auto& named) { return named.second.pending.empty(); };
-  return pending_names_.empty() && std::all_of(inodes_.begin(), inodes_.end(), clean);
+  return pending_names_.empty() && new_directories_.empty() &&
+         std::all_of(inodes_.begin(), inodes_.end(), clean);
 }
 
 SimDisk SimDisk::after_kill() const {
@@ -244,6 +245,20 @@ void SimDisk::doubt_directory(const std::string& directory) {
   }
 }
 
+SimDisk SimDisk::without_new_directories() const {
+  SimDisk disk = *this;
+  const auto is_in_new = [&](const std::string& path) {
+    return new_directories_.contains(parent_of(path));
+  };
+  for (const std::string& path : new_directories_) disk.directories_.erase(path);
+  disk.new_directories_.clear();
+  std::erase_if(disk.live_names_, [&](const auto& named) { return is_in_new(named.first); });
+  std::erase_if(disk.durable_names_, [&](const auto& named) { return is_in_new(named.first); });
+  std::erase_if(disk.pending_names_, [&](const auto& name) { return is_in_new(name.path); });
+  disk.collect();
+  return disk;
+}
+
 // Forgets the files that no name, durable, live or pending, and no open file leads to.
 void SimDisk::collect() {
   std::set<InodeId> used;
@@ -259,8 +274,9 @@ void SimDisk::collect() {
 
 const char* sim_op_name(SimOp op) {
   static constexpr const char* kNames[] = {
-      "open_directory", "list", "open",  "create", "read", "write",          "sync", "writeback",
-      "allocate",       "size", "close", "unlink", "cut",  "sync_directory", "lock"};
+      "open_directory", "list",     "open", "create", "read",   "write", "sync",
+      "writeback",      "allocate", "size", "close",  "unlink", "cut",   "sync_directory",
+      "sync_entry",     "lock"};
   return kNames[static_cast<size_t>(op)];
 }
 
@@ -294,6 +310,7 @@ bool sim_error_applies(SimOp op, SimError error) {
     case SimOp::kUnlink:
     case SimOp::kCut:
     case SimOp::kSyncDirectory:
+    case SimOp::kSyncEntry:
       return error == SimError::kEio;
   }
   return false;
@@ -564,6 +581,14 @@ class SimDirectoryImpl : public Directory {
     return done(call);
   }
 
+  Status sync_entry() override {
+    std::lock_guard guard(fs_.mutex_);
+    SimCall call = fs_.describe(SimOp::kSyncEntry, path_);
+    if (const SimError* error = fs_.begin(call)) return failed(call, *error);
+    fs_.disk_.new_directories_.erase(path_);
+    return done(call);
+  }
+
   Status lock(const char* name) override {
     std::lock_guard guard(fs_.mutex_);
     const std::string path = path_ + "/" + name;
@@ -623,6 +648,7 @@ Status SimFileSystem::open_directory(const char* path, Presence presence, const 
   if (!disk_.has_directory(name) && presence == Presence::kMustExist) {
     return ended(fail(Status::kPath, "{}: not there", name));
   }
+  if (!disk_.has_directory(name)) disk_.new_directories_.insert(name);
   disk_.make_directory(name);
   *directory = std::make_unique<SimDirectoryImpl>(*this, name);
   return ended(Status::kOk);
@@ -698,6 +724,10 @@ class PowerCut {
       : disk_(disk), plan_(plan), random_(random), visit_(visit) {}
 
   void run() {
+    if (!disk_.new_directories_.empty()) {
+      const SimDisk older = disk_.without_new_directories();
+      PowerCut(older, plan_, random_, visit_).run();
+    }
     const size_t names = disk_.pending_names_.size();
     if (names <= kNamesExhaustiveMax) {
       for (uint64_t kept = 0; kept < uint64_t{1} << names && !ended_; ++kept) with_names(kept);

@@ -13,6 +13,7 @@
 // - each creation and unlinking since the last successful sync of its directory happened or did
 // not,
 //   whatever happened to the others;
+// - a directory that was created and whose entry was not synced is there or not, with all in it;
 // - what was dirty when a sync failed stays in doubt for ever, although reads go on showing it and
 //   later syncs succeed; only writing it again elsewhere, or wholly over it, helps.
 #pragma once
@@ -82,13 +83,13 @@ struct PendingName {
   bool in_doubt;  // a sync of the directory failed over it
 };
 
-// Disk and page cache. Paths are absolute; a directory is durable once it exists.
+// Disk and page cache. Paths are absolute.
 class SimDisk {
  public:
   SimDisk();
 
   bool has_directory(const std::string& path) const { return directories_.contains(path); }
-  void make_directory(const std::string& path) { directories_.insert(path); }
+  void make_directory(const std::string& path) { directories_.insert(path); }  // durable
 
   // For tests that look at, plant or damage files: live and durable alike.
   std::vector<std::string> files(const std::string& directory) const;
@@ -120,9 +121,11 @@ class SimDisk {
   void unlink(const std::string& path);
   void sync_directory(const std::string& directory);
   void doubt_directory(const std::string& directory);
+  SimDisk without_new_directories() const;
   void collect();
 
   std::set<std::string> directories_;
+  std::set<std::string> new_directories_;  // of them; not durable yet
   std::map<InodeId, SimInode> inodes_;
   std::map<std::string, InodeId> live_names_;
   std::map<std::string, InodeId> durable_names_;
@@ -145,6 +148,7 @@ enum class SimOp {
   kUnlink,
   kCut,
   kSyncDirectory,
+  kSyncEntry,
   kLock,
 };
 const char* sim_op_name(SimOp op);

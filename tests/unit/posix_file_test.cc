@@ -89,6 +89,16 @@ TEST_CASE("modes do not depend on the umask") {
   }
 }
 
+TEST_CASE("a directory is made durable wherever it stands, and by its descriptor, not its path") {
+  TempDir temp;
+  const auto directory = open_directory(temp / "d");
+  REQUIRE(directory->sync_entry() == Status::kOk);
+  std::filesystem::rename(temp / "d", temp / "e");
+  REQUIRE(directory->sync_entry() == Status::kOk);
+  std::filesystem::remove(temp / "e");
+  REQUIRE(directory->sync_entry() == Status::kOk);  // it has no parent: all is synced
+}
+
 TEST_CASE("what is written is read, in pieces of every size") {
   const uint64_t seed = announce_seed("posix_file_test");
   std::mt19937_64 random(seed);
