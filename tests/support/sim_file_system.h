@@ -32,6 +32,8 @@
 
 namespace dskvs::test {
 
+struct PendingWrite;
+
 // What a file holds: `bytes`, then zeros up to `size`. So space that is only set aside costs
 // nothing.
 struct Content {
@@ -42,6 +44,7 @@ struct Content {
   std::vector<uint8_t> slice(uint64_t offset, uint64_t size_max) const;
   void write(uint64_t offset, const std::vector<uint8_t>& part);
   void resize(uint64_t new_size);
+  void apply(const PendingWrite& write);
   uint64_t hash() const;
 };
 
