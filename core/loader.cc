@@ -127,7 +127,7 @@ Status Loader::finish(Epochs& epochs, DirtyChunks* removals) {
     for (Change& change : batch.changes) {
       Status status = Status::kOk;
       if (change.type == FrameType::kDrop) {
-        status = add_drop(change, epochs, epochs.open() - 1);
+        status = add_drop(change, epochs);
       } else if (change.type == FrameType::kRemove) {
         status = add_removal(change, epochs, removals);
       } else {
@@ -151,21 +151,14 @@ void Loader::take_out_empty(Epochs& epochs) {
       if (collection->members().count() == 0) empty[count++] = collection;
       return Status::kOk;
     });
-    for (uint32_t i = 0; i < count; i++) {
-      std::string_view name = empty[i]->key();
-      (void)catalog_.update(KeyHash{}(name), name, false, [](Collection*, Collection** next) {
-        *next = nullptr;
-        return Status::kOk;
-      });
-      epochs.note_ended(*empty[i]);
-    }
+    for (uint32_t i = 0; i < count; i++) epochs.end_if_empty(catalog_, *empty[i]);
   } while (cursor != 0);
 }
 
-Status Loader::add_drop(const Change& change, Epochs& epochs, uint64_t epoch) {
+Status Loader::add_drop(const Change& change, Epochs& epochs) {
   Collection* dropped = Collection::make(change.entry->key(), figures_);
   if (dropped == nullptr) return no_memory();
-  dropped->dropped_epoch.store(epoch, std::memory_order_relaxed);
+  dropped->dropped_epoch.store(epochs.open() - 1, std::memory_order_relaxed);
   epochs.note_ended(*dropped);
   return Status::kOk;
 }

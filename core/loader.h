@@ -62,7 +62,7 @@ class Loader final : public SegmentedSink {
   Status apply(Change& change, uint32_t home, bool keeps_entry);
   void apply_drop(const Change& change);
   void take_out_empty(Epochs& epochs);
-  Status add_drop(const Change& change, Epochs& epochs, uint64_t epoch);
+  Status add_drop(const Change& change, Epochs& epochs);
   Status add_removal(Change& change, Epochs& epochs, DirtyChunks* removals);
 
   Catalog& catalog_;

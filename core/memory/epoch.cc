@@ -217,6 +217,17 @@ Status Epochs::record_rescue(Collection& collection, Entry* entry) noexcept {
 
 void Epochs::touch() noexcept { note_change(open()); }
 
+void Epochs::end_if_empty(Catalog& catalog, Collection& collection) noexcept {
+  TableTotals totals;
+  if (!collection.members().seal(true, &totals)) return;
+  const std::string_view name = collection.key();
+  (void)catalog.update(KeyHash{}(name), name, false, [&](Collection*, Collection** next) {
+    note_ended(collection);
+    *next = nullptr;
+    return Status::kOk;
+  });
+}
+
 uint64_t Epochs::note_ended(Collection& collection, bool dropped) noexcept {
   std::lock_guard guard(ended_lock_);
   collection.ended_epoch = open();

@@ -124,7 +124,9 @@ class Epochs {
   Status record_rescue(Collection& collection, Entry* entry) noexcept;
   // Makes the open epoch count as changed, so that it will be sealed though it may hold no record.
   void touch() noexcept;
-  // `collection`, empty, sealed and about to leave the catalog, goes to the list of the ended.
+  // Takes `collection`, if it has no member, out of the catalog. In a ReadSection.
+  void end_if_empty(Catalog& catalog, Collection& collection) noexcept;
+  // `collection`, which is not in the catalog, goes to the list of the ended.
   void note_ended(Collection& collection) noexcept { (void)note_ended(collection, false); }
   // Seals the open epoch.
   [[nodiscard]] SealedEpoch seal() noexcept;

@@ -140,14 +140,7 @@ void EpochWriter::remove_if_empty(Collection& collection) noexcept {
   if (collection.members().count() != 0) return;
   reclaimer::prepare_to_retire();
   ReadSection section;
-  TableTotals totals;
-  if (!collection.members().seal(true, &totals)) return;
-  std::string_view name = collection.key();
-  (void)catalog_.update(KeyHash{}(name), name, false, [&](Collection*, Collection** next) {
-    epochs_.note_ended(collection);
-    *next = nullptr;
-    return Status::kOk;
-  });
+  epochs_.end_if_empty(catalog_, collection);
 }
 
 }  // namespace dskvs
