@@ -7,11 +7,7 @@
 namespace dskvs {
 namespace {
 
-constexpr size_t kBufferBytes = size_t{1} << 20;
-constexpr uint64_t kLargeFrameBytes = kBufferBytes / 4;  // from here on not buffered whole
 constexpr uint64_t kHintBytes = uint64_t{8} << 20;
-
-static_assert(kLargeFrameBytes > kFrameHeaderBytes + kKeyBytesMax);
 
 // Only commits and padding have empty keys: the frame's header saw to that.
 bool key_fits_type(FrameType type, std::string_view key) {
@@ -28,7 +24,7 @@ void SegmentReader::open(std::unique_ptr<File> file, FrameSeed seed, uint64_t be
   offset_ = hinted_ = begin;
   end_ = end;
   position_ = filled_ = 0;
-  buffer_.resize(std::max<size_t>(buffer_.size(), std::min<uint64_t>(kBufferBytes, end - begin)));
+  buffer_.resize(std::max<size_t>(buffer_.size(), std::min<uint64_t>(buffer_bytes_, end - begin)));
 }
 
 void SegmentReader::seek(uint64_t offset) {
@@ -90,7 +86,7 @@ Status SegmentReader::next(Frame* frame) {
   }
   if (!fits(header)) return none(frame, "the frame is cut off");
   const uint64_t bytes = frame->bytes = frame_bytes(header.key_size, header.value_size);
-  const bool large = bytes >= kLargeFrameBytes;
+  const bool large = bytes >= large_frame_bytes();
   const size_t unpadded = large ? 0 : kFrameHeaderBytes + header.key_size + header.value_size;
   const size_t needed = large ? kFrameHeaderBytes + header.key_size : bytes;
   if (Status status = fill(needed); status != Status::kOk) return status;

@@ -33,8 +33,10 @@ struct Frame {
 
 class SegmentReader {
  public:
-  // One buffer for all segments that it will read. `meter` counts what is read.
-  explicit SegmentReader(ProgressMeter& meter) : meter_(meter) {}
+  // One buffer for all segments that it will read. `meter` counts what is read. Tests make the
+  // buffer small; a quarter of it must have room for the header and key of every frame.
+  explicit SegmentReader(ProgressMeter& meter, size_t buffer_bytes = kBufferBytes)
+      : meter_(meter), buffer_bytes_(buffer_bytes) {}
 
   // Will read [begin, end) of `file`. REQUIRES: begin <= end. Throws bad_alloc.
   void open(std::unique_ptr<File> file, FrameSeed seed, uint64_t begin, uint64_t end);
@@ -68,23 +70,30 @@ class SegmentReader {
   Status find_store_id(uint64_t segment_id, StoreId* store_id);
 
  private:
+  static constexpr size_t kBufferBytes = size_t{1} << 20;
+
   template <typename Is>
   Status find(size_t bytes, Is&& is);
   Status fill(size_t bytes);
   static Status none(Frame* frame, const char* kind, Next what = Next::kBad);
   bool fits(const FrameHeader& header) const;
+  // From here on a frame is not buffered whole.
+  uint64_t large_frame_bytes() const { return buffer_bytes_ / 4; }
   uint64_t left() const { return end_ - offset_; }
   size_t buffered() const { return filled_ - position_; }
 
   ProgressMeter& meter_;
+  const size_t buffer_bytes_;
   std::unique_ptr<File> file_;
-  std::vector<std::byte> buffer_;  // a whole small segment, or kBufferBytes
+  std::vector<std::byte> buffer_;  // a whole small segment, or buffer_bytes_
   size_t position_ = 0;            // in the buffer: the byte at offset_
   size_t filled_ = 0;
   FrameSeed seed_;
   uint64_t offset_ = 0;
   uint64_t end_ = 0;
   uint64_t hinted_ = 0;  // up to here the system was asked to read ahead
+
+  static_assert(kBufferBytes / 4 > kFrameHeaderBytes + kKeyBytesMax);
 };
 
 }  // namespace dskvs

@@ -17,8 +17,18 @@ namespace {
 constexpr StoreId kStoreId{1, 2, 3};
 constexpr uint64_t kSegmentId = 7;
 constexpr size_t kFramesMax = 64;
-constexpr size_t kBytesMax = size_t{5} << 18;  // more than a reader's buffer
 constexpr size_t kHeader = 24;
+
+// How large everything is in an input: the reader's buffer as it is in use, or so much smaller,
+// with gaps, keys and values, that a search through a file that fills it more than once takes no
+// time.
+struct Scale {
+  size_t divisor;
+  size_t buffer_bytes;
+  size_t image_bytes_max;
+};
+constexpr Scale kFull{1, size_t{1} << 20, size_t{5} << 18};
+constexpr Scale kSmall{256, size_t{1} << 12, size_t{1} << 14};
 
 using Image = std::vector<std::byte>;
 
@@ -43,27 +53,32 @@ uint64_t seed_at(uint64_t offset) {
 // What is wrong with a frame; everything else about it is made to fit.
 enum class Flaw { kChecksum, kPadding, kCheck, kZero, kLongSize, kHugeSize, kGap, kNone };
 
-void add_frame(Input& input, Image* image) {
+void add_frame(Input& input, const Scale& scale, Image* image) {
   const uint8_t flawed = input.byte();
   const auto flaw = flawed % 4 == 0 ? static_cast<Flaw>(flawed / 4 % 8) : Flaw::kNone;
-  if (flaw == Flaw::kGap) return image->resize(image->size() + 8 * size_t{input.two_bytes()});
+  if (flaw == Flaw::kGap) {
+    return image->resize(image->size() + 8 * (input.two_bytes() / scale.divisor));
+  }
 
   static constexpr uint8_t kTypes[] = {1, 1, 1, 2, 3, 4, 5};
   const uint8_t choice = input.byte();
   const uint8_t type = choice % 8 == 7 ? choice / 8 : kTypes[choice % 8];
   const bool named = type != 4 && type != 5;
   uint16_t key_size = named ? input.byte() : 0;
-  if (key_size > 200) key_size = input.two_bytes();
+  if (key_size > 200) key_size = static_cast<uint16_t>(input.two_bytes() / scale.divisor);
   size_t value_size = 0;
   if (type == 4) value_size = 72;
   if (type == 5) value_size = input.two_bytes() % 8192;
   if (type == 1) {  // small ones exactly, large ones seldom and coarsely
     value_size = input.byte();
-    if (value_size >= 224) value_size = (value_size - 223) * input.byte() * 256 + input.byte();
+    if (value_size >= 224) {
+      value_size = (value_size - 223) * input.byte() * (256 / scale.divisor) + input.byte();
+    }
   }
   // Nothing is hidden in a large value: to search it would only take time.
   if (type == 1 && flaw >= Flaw::kCheck && flaw <= Flaw::kHugeSize) value_size %= 4096;
-  value_size = std::min(value_size, kBytesMax - std::min(kBytesMax, image->size()));
+  const size_t bytes_max = scale.image_bytes_max;
+  value_size = std::min(value_size, bytes_max - std::min(bytes_max, image->size()));
 
   const size_t at = image->size();
   const size_t unpadded = kHeader + key_size + value_size;
@@ -91,10 +106,11 @@ void add_frame(Input& input, Image* image) {
   store(frame, flaw == Flaw::kChecksum ? input.eight_bytes() : sum == 0 ? 1 : sum);
 }
 
-Image make_image(Input& input) {
+Image make_image(Input& input, const Scale& scale) {
   Image image(kSegmentStart);
-  for (size_t n = 0; n < kFramesMax && !input.empty() && image.size() < kBytesMax; n++) {
-    add_frame(input, &image);
+  for (size_t n = 0; n < kFramesMax && !input.empty() && image.size() < scale.image_bytes_max;
+       n++) {
+    add_frame(input, scale, &image);
   }
   return image;
 }
@@ -276,14 +292,15 @@ bool fuzz_segment(const uint8_t* data, size_t size) {
   Input input(data, size);
   const uint8_t choices = input.byte();
   const uint64_t cut = input.byte();
-  const Image image = make_image(input);
+  const Scale& scale = input.byte() == kRare ? kFull : kSmall;
+  const Image image = make_image(input, scale);
   const uint64_t end =
       std::max<uint64_t>(kSegmentStart, image.size() - std::min(cut, cut * cut / 64));
   const Plain plain(image, end);
 
   ProgressMeter meter({}, end);
-  SegmentReader fresh(meter);
-  SegmentReader used(meter);  // its buffer is larger than a small file needs
+  SegmentReader fresh(meter, scale.buffer_bytes);
+  SegmentReader used(meter, scale.buffer_bytes);  // its buffer is larger than a small file needs
   used.open(nullptr, FrameSeed(kStoreId, 1), 0, 64 << 10);
   uint64_t frames[2];
   uint64_t* count = frames;
