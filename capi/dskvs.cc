@@ -3,6 +3,7 @@
 #include <dskvs/dskvs.h>
 
 #include "handles.h"
+#include "world.h"
 
 #include <exception>
 #include <memory>
@@ -197,7 +198,7 @@ int32_t dskvs_open(const char* path, const dskvs_options* options, dskvs_t* stor
   return guarded(outputs(store, "store"), [&] {
     return with_options(path, options, [&](const Options& parsed) {
       std::unique_ptr<Store> opened;
-      Status status = Store::open(path, parsed, real_environment(), &opened);
+      Status status = Store::open(path, parsed, world(), &opened);
       if (status != Status::kOk) return status;
       status = add_handle(opened, store);
       if (status == Status::kOk) return status;
@@ -447,7 +448,7 @@ int32_t dskvs_verify(const char* path, const dskvs_options* options, dskvs_list*
   return guarded(Status::kOk, [&] {
     return with_options(path, options, [&](const Options& parsed) {
       const auto fill = [&](std::vector<Entry*>* entries) {
-        return verify_store(path, parsed, real_environment(), entries);
+        return verify_store(path, parsed, world(), entries);
       };
       return make_list(damage, fill, Status::kCorrupt);
     });
@@ -460,7 +461,7 @@ int32_t dskvs_salvage(const char* path, const char* target, const dskvs_options*
   return guarded(check_given(target, "target"), [&] {
     return with_options(path, options, [&](const Options& parsed) {
       return make_list(damage, [&](std::vector<Entry*>* entries) {
-        return salvage_store(path, target, parsed, real_environment(), entries);
+        return salvage_store(path, target, parsed, world(), entries);
       });
     });
   });

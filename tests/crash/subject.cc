@@ -3,25 +3,10 @@
 #include <cstring>
 
 #include "store.h"
+#include "support/sim_environment.h"
 
 namespace dskvs::test {
 namespace {
-
-// Every look at it takes so long; nothing waits for it.
-class SimClock : public Clock {
- public:
-  explicit SimClock(uint64_t look_us) : look_us_(look_us) {}
-  uint64_t now_us() noexcept override { return now_us_ += look_us_; }
-  uint64_t thread_cpu_us() noexcept override { return now_us(); }
-  void pass(uint64_t us) { now_us_ += us; }
-
- private:
-  const uint64_t look_us_;
-  uint64_t now_us_ = 1'000'000;
-};
-
-// The same for every store, so that the same calls leave the same bytes.
-void fixed_random(void* bytes, size_t size) noexcept { std::memset(bytes, 0x5a, size); }
 
 struct ParsedKey {
   explicit ParsedKey(const std::string& operand) : text(operand) {

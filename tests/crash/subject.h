@@ -6,16 +6,12 @@
 #include <string>
 
 #include "crash/history.h"
-#include "environment.h"
+#include "support/sim_environment.h"
 #include "support/sim_file_system.h"
 
 namespace dskvs::test {
 
 inline constexpr const char* kStorePath = "/store";
-
-// Segments of two or three blocks, cleaned as soon as three of them are garbage, as real ones are.
-inline constexpr LogShape kSmallLog{
-    .segment_bytes_min = 12'000, .slack_bytes = 96'000, .rescue_parts_min = 2};
 
 struct Marks {
   uint64_t accepted = 0;  // newest epoch that holds a write

@@ -3,8 +3,6 @@
 #include <dskvs/dskvs.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <string>
@@ -12,9 +10,9 @@
 
 #include "checksum.h"
 #include "disk/segment_format.h"
+#include "fuzz/fuzz_world.h"
 #include "fuzz/input.h"
 #include "model/api_model.h"
-#include "support/temp_dir.h"
 
 namespace dskvs::test {
 namespace {
@@ -140,27 +138,21 @@ class SegmentBuilder {
   uint64_t digest_ = kDigestStart;
 };
 
-void write_file(const std::string& path, const std::vector<std::byte>& bytes) {
-  FILE* file = std::fopen(path.c_str(), "wb");
-  if (file == nullptr) std::abort();
-  std::fwrite(bytes.data(), 1, bytes.size(), file);
-  std::fclose(file);
-}
-
-void write_directory(const std::string& path, Input& input) {
-  std::filesystem::create_directory(path);
+Files make_files(Input& input) {
+  Files files;
   uint64_t previous_end = kSegmentStart + 8;
   uint64_t epoch = 1;
   const uint64_t segments = 1 + input.byte() % 3;
   for (uint64_t id = 1; id <= segments; id++) {
     SegmentBuilder segment(input, id, previous_end, epoch);
     segment.build();
-    write_file(path + "/" + SegmentName(id).text, segment.bytes());
+    files[SegmentName(id).text] = segment.bytes();
     if (segment.end() == 0) continue;
     previous_end = segment.end();
     epoch = segment.next_epoch();
   }
-  if (input.byte() % 2 != 0) write_file(path + "/" + kReserveName, {});
+  if (input.byte() % 2 != 0) files[kReserveName];
+  return files;
 }
 
 using Contents = std::map<std::string, std::map<std::string, std::string>>;
@@ -201,12 +193,18 @@ dskvs_t open(const std::string& path, bool read_only, int32_t* status) {
 
 bool fuzz_calls(const uint8_t* data, size_t size) {
   Input input(data, size);
-  TempDir dir(TempDir::fast_base());
+  FuzzWorld world(input.byte() % 32 == kRare % 32);
+  const Choice choose = [&](uint32_t bound, uint32_t* number) {
+    *number = input.below(bound);
+    return !input.empty();
+  };
+  // Mostly none, or an epoch would never hold more than a call.
+  const Between between = [&](dskvs_t store) {
+    const uint8_t steps = input.byte();
+    for (int n = steps % 8 - 4; n > 0; n--) world.step(store, steps / 8 % 2 != 0);
+  };
   try {
-    run_against_model(dir / "store", [&](uint32_t bound, uint32_t* number) {
-      *number = input.below(bound);
-      return !input.empty();
-    });
+    run_against_model(world.path("store"), choose, between);
   } catch (const Mismatch& mismatch) {
     fail_fuzz(mismatch.what());
   }
@@ -215,9 +213,9 @@ bool fuzz_calls(const uint8_t* data, size_t size) {
 
 bool fuzz_directory(const uint8_t* data, size_t size) {
   Input input(data, size);
-  TempDir dir(TempDir::fast_base());
-  const std::string path = dir / "store";
-  write_directory(path, input);
+  FuzzWorld world(input.byte() % 32 == kRare % 32);
+  const std::string path = world.path("store");
+  world.make_directory("store", make_files(input));
 
   int32_t read_status;
   dskvs_t store = open(path, true, &read_status);
@@ -232,7 +230,7 @@ bool fuzz_directory(const uint8_t* data, size_t size) {
   const int32_t verified = dskvs_verify(path.c_str(), nullptr, nullptr);
   require(read_status == DSKVS_OK || verified == read_status || verified == DSKVS_ERR_CORRUPT,
           "verify finds what open refuses");
-  const std::string rescued = dir / "rescued";
+  const std::string rescued = world.path("rescued");
   const int32_t salvaged = dskvs_salvage(path.c_str(), rescued.c_str(), nullptr, nullptr);
   require(salvaged == DSKVS_OK || salvaged == DSKVS_ERR_VERSION || salvaged == DSKVS_ERR_CORRUPT,
           "salvage");

@@ -14,7 +14,10 @@ using Members = std::map<std::string, std::string>;
 
 class Run {
  public:
-  Run(const std::string& path, const Choice& choose) : path_(path), choose_(choose) { open(); }
+  Run(const std::string& path, const Choice& choose, const Between& between)
+      : path_(path), choose_(choose), between_(between) {
+    open();
+  }
   ~Run() {
     for (const Held& held : held_) dskvs_release(held.value);
     dskvs_close(store_);
@@ -31,6 +34,7 @@ class Run {
         &Run::compact};
     uint32_t call;
     while (choose_(std::size(kCalls), &call)) {
+      between_(store_);
       (this->*kCalls[call])();
       calls_++;
     }
@@ -281,6 +285,7 @@ class Run {
 
   const std::string path_;
   const Choice& choose_;
+  const Between& between_;
   dskvs_t store_ = 0;
   std::map<std::string, Members> model_;
   std::vector<Held> held_;
@@ -290,8 +295,8 @@ class Run {
 
 }  // namespace
 
-uint64_t run_against_model(const std::string& path, const Choice& choose) {
-  return Run(path, choose).all();
+uint64_t run_against_model(const std::string& path, const Choice& choose, const Between& between) {
+  return Run(path, choose, between).all();
 }
 
 }  // namespace dskvs::test

@@ -1,0 +1,7 @@
+#include "world.h"
+
+namespace dskvs {
+
+Environment world() noexcept { return real_environment(); }
+
+}  // namespace dskvs
