@@ -13,6 +13,7 @@
 #include <map>
 #include <set>
 
+#include "disk/segment_reader.h"
 #include "support/catch.h"
 #include "support/crafted_segment.h"
 #include "support/log_disk.h"
@@ -688,30 +689,31 @@ TEST_CASE("holes are passed over, and what lies behind them is found") {
   }
 }
 
+// Says to the byte where anything but zeros comes next.
+class Exact : public PassingDirectory {
+ public:
+  using PassingDirectory::PassingDirectory;
+  Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
+    class ExactFile : public PassingFile {
+     public:
+      using PassingFile::PassingFile;
+      uint64_t next_data(uint64_t offset) override {
+        std::vector<uint8_t> bytes(8 * kMegabyte);
+        size_t got = 0;
+        REQUIRE(inner_->read(offset, bytes.data(), bytes.size(), &got) == Status::kOk);
+        const auto end = bytes.begin() + ptrdiff_t(got);
+        return offset +
+               uint64_t(std::find_if(bytes.begin(), end, [](uint8_t byte) { return byte != 0; }) -
+                        bytes.begin());
+      }
+    };
+    const Status status = inner_.open_file(name, mode, file);
+    if (status == Status::kOk) *file = std::make_unique<ExactFile>(std::move(*file));
+    return status;
+  }
+};
+
 TEST_CASE("a hole may end anywhere, and the frame that begins there is found") {
-  // Says to the byte where anything but zeros comes next.
-  class Exact : public PassingDirectory {
-   public:
-    using PassingDirectory::PassingDirectory;
-    Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
-      class ExactFile : public PassingFile {
-       public:
-        using PassingFile::PassingFile;
-        uint64_t next_data(uint64_t offset) override {
-          std::vector<uint8_t> bytes(8 * kMegabyte);
-          size_t got = 0;
-          REQUIRE(inner_->read(offset, bytes.data(), bytes.size(), &got) == Status::kOk);
-          const auto end = bytes.begin() + ptrdiff_t(got);
-          return offset +
-                 uint64_t(std::find_if(bytes.begin(), end, [](uint8_t byte) { return byte != 0; }) -
-                          bytes.begin());
-        }
-      };
-      const Status status = inner_.open_file(name, mode, file);
-      if (status == Status::kOk) *file = std::make_unique<ExactFile>(std::move(*file));
-      return status;
-    }
-  };
   CraftedSegment before;
   before.commit();
   before.bytes.resize(4 * kMegabyte);  // more than is read at once
@@ -732,6 +734,32 @@ TEST_CASE("a hole may end anywhere, and the frame that begins there is found") {
     REQUIRE(found.report.highest_epoch_seen == 2);
     break;
   }
+}
+
+TEST_CASE("a hole may begin inside a header, where what the reader has buffered ends") {
+  // The header's last bytes, a value's size that is zero, are the hole.
+  CraftedSegment segment;
+  segment.bytes.resize(kSegmentStart + kMegabyte - 16);
+  const uint64_t at = segment.bytes.size();
+  segment.add(FrameType::kRemove, "a/1", 0, "");
+  SimDisk disk;
+  disk.make_directory(kLogPath);
+  disk.plant_file(path_of(1), segment.bytes);
+  SimFileSystem files(disk);
+  const auto inner = open_read_only(files);
+  Exact directory(*inner);
+  std::unique_ptr<File> file;
+  REQUIRE(directory.open_file(SegmentName(1).text, FileMode::kRead, &file) == Status::kOk);
+  ProgressMeter meter({}, 0);
+  SegmentReader reader(meter);
+  reader.open(std::move(file), FrameSeed(segment.header.store_id, 1), kSegmentStart,
+              segment.bytes.size());
+  Frame frame;
+  REQUIRE(reader.next(&frame) == Status::kOk);  // fills the buffer
+  REQUIRE(frame.what == Next::kBad);
+  reader.seek(kSegmentStart + 8);
+  REQUIRE(reader.find_header(false) == Status::kOk);
+  REQUIRE(reader.offset() == at);
 }
 
 }  // namespace dskvs::test
