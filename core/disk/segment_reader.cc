@@ -191,8 +191,8 @@ template <typename Is>
 Status SegmentReader::find(size_t bytes, Is&& is) {
   while (left() >= bytes) {
     if (buffered() < bytes) {
-      // Holes are skipped, so that a huge sparse file costs nothing. No frame begins with zeros; but
-      // one may begin before a hole, and its header end in it.
+      // Holes are skipped, so that a huge sparse file costs nothing. No frame begins with zeros;
+      // but one may begin before a hole, and its header end in it.
       const bool none_begins = all_zero(buffer_.data() + position_, buffered());
       const uint64_t data = file_->next_data(offset_ + buffered()) & ~uint64_t{7};
       if (none_begins && data > offset_ + buffered()) {

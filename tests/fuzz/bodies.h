@@ -12,7 +12,8 @@ namespace dskvs::test {
 // the format finds there. Returns whether it held a frame.
 bool fuzz_segment(const uint8_t* data, size_t size);
 
-// Bytes choose calls of the C ABI, compared with a std::map. Returns true.
+// Bytes choose calls of the C ABI, compared with a std::map, and steps of the persister between
+// them. Returns true.
 bool fuzz_calls(const uint8_t* data, size_t size);
 
 // Bytes become segment files, most of their checksums and commits made to fit, in a directory that

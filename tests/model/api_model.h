@@ -25,7 +25,7 @@ using Between = std::function<void(dskvs_t store)>;
 
 // Runs calls on a new store at `path` until the choices end, `between` before each; closes, opens,
 // and compares once more. Returns the number of calls. Throws Mismatch.
-uint64_t run_against_model(const std::string& path, const Choice& choose,
-                           const Between& between = [](dskvs_t) {});
+uint64_t run_against_model(
+    const std::string& path, const Choice& choose, const Between& between = [](dskvs_t) {});
 
 }  // namespace dskvs::test
