@@ -6,7 +6,9 @@ namespace dskvs {
 namespace {
 
 constexpr uint64_t kSegmentBytesMax = uint64_t{256} << 20;
-constexpr size_t kSegmentsMax = 256;  // more are cleaned though they hold little garbage
+// Beyond four for each that what is live would fill, more than this are cleaned though they hold
+// little garbage.
+constexpr size_t kSegmentsMax = 256;
 
 // What an entry takes in the log beyond its key and value: the header and, on average, padding.
 constexpr uint64_t kFrameOverheadBytes = kFrameHeaderBytes + 4;
@@ -23,7 +25,8 @@ uint64_t LogBounds::clean_through(std::span<const SegmentFile> segments,
   if (segments.empty()) return 0;
   const uint64_t bytes_max = log_bytes_max(load.live_bytes);
   const bool all_fits = load.used_bytes + load.live_bytes <= bytes_max;
-  const bool many = segments.size() > kSegmentsMax;
+  const bool many =
+      segments.size() > kSegmentsMax + 4 * load.live_bytes / segment_bytes(load.live_bytes);
   if (epochs_are_large(load) && all_fits && !many) {
     const bool will_fit = load.used_bytes + load.dirty_bytes + load.live_bytes <= bytes_max;
     return will_fit ? 0 : segments.back().id;

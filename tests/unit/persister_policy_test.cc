@@ -209,14 +209,28 @@ TEST_CASE("what is dirty is limited when all that is live does not fit once more
 TEST_CASE("segments that are too many are halved, whatever they hold") {
   const LogBounds bounds({});
   std::vector<SegmentFile> segments;
-  for (uint64_t id = 1; id <= 256; ++id) segments.push_back({id, kMiB, kMiB});
+  for (uint64_t id = 1; id <= 288; ++id) segments.push_back({id, kMiB, kMiB});  // 256, and 4 x 8
   LogLoad all_live = kLoad;
   all_live.live_bytes = all_live.used_bytes = 256 * kMiB;
   CHECK(bounds.clean_through(segments, all_live) == 0);
-  segments.push_back({257, kMiB, kMiB});
-  CHECK(bounds.clean_through(segments, all_live) == 130);
+  segments.push_back({289, kMiB, kMiB});
+  CHECK(bounds.clean_through(segments, all_live) == 146);
   all_live.epoch_bytes = 65 * kMiB;  // also where epochs are large, and all has room
-  CHECK(bounds.clean_through(segments, all_live) == 130);
+  CHECK(bounds.clean_through(segments, all_live) == 146);
+}
+
+TEST_CASE("a large store without garbage is left alone, however many its segments are") {
+  const LogBounds bounds({});
+  for (const uint64_t live_gib : {1, 10, 75, 1'000, 10'000}) {
+    LogLoad all_live = kLoad;
+    all_live.live_bytes = all_live.used_bytes = live_gib << 30;
+    std::vector<SegmentFile> segments;
+    const uint64_t bytes = bounds.segment_bytes(all_live.live_bytes);
+    for (uint64_t id = 1; id <= all_live.live_bytes / bytes; ++id) {
+      segments.push_back({id, bytes, bytes});
+    }
+    CHECK(bounds.clean_through(segments, all_live) == 0);
+  }
 }
 
 TEST_CASE("segments grow with the store") {
