@@ -344,8 +344,23 @@ Status LogWriter::abandon(Status status) {
   return status;
 }
 
+void LogWriter::pin() {
+  if (pins_++ == 0) pinned_from_ = live_.empty() ? next_segment_id_ : live_.front().id;
+  pinned_through_ = next_segment_id_ - 1;
+}
+
+void LogWriter::unpin() {
+  --pins_;
+  note_garbage();
+}
+
 void LogWriter::note_garbage() {
-  unlinks_to_try_ = garbage_.size();
+  // What is being unlinked stays in front.
+  const auto first = garbage_.begin() + (errand_ == Errand::kUnlink ? 1 : 0);
+  const auto pinned = std::stable_partition(first, garbage_.end(), [&](const SegmentFile& s) {
+    return pins_ == 0 || s.id < pinned_from_ || s.id > pinned_through_;
+  });
+  unlinks_to_try_ = static_cast<size_t>(pinned - garbage_.begin());
   if (worker_ == nullptr) unlink_garbage();
 }
 

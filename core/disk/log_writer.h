@@ -91,7 +91,7 @@ class LogWriter {
   Status sync(bool waits = true);
   // Begins to unlink one file. REQUIRES: a Worker, no errand, has_files_to_unlink().
   void start_unlink();
-  bool has_files_to_unlink() const { return pins_ == 0 && unlinks_to_try_ != 0; }
+  bool has_files_to_unlink() const { return unlinks_to_try_ != 0; }
   bool has_errand() const { return errand_ != Errand::kNone; }
   bool errand_has_ended() const { return has_errand() && worker_->has_ended(); }
   // Waits for the errand, if there is one. kIo, kSpace: the sync failed.
@@ -131,11 +131,9 @@ class LogWriter {
   uint64_t bytes_written() const { return bytes_written_; }  // since construction
   uint64_t syncs() const { return syncs_; }                  // that moved durable_epoch()
 
-  void pin() { ++pins_; }  // while pinned nothing is unlinked
-  void unpin() {
-    --pins_;
-    unlinks_to_try_ = garbage_.size();
-  }
+  // While pinned, none of the segments is unlinked that are live now; of later ones, any.
+  void pin();
+  void unpin();
 
  private:
   enum class Errand { kNone, kSync, kUnlink };
@@ -194,6 +192,8 @@ class LogWriter {
   std::vector<SegmentFile> garbage_;    // to be unlinked when no pin forbids it, from the front
   size_t unlinks_to_try_ = 0;           // of them, until something new happens
   uint64_t pins_ = 0;
+  uint64_t pinned_from_ = 0;  // while there are pins; both segments, inclusive
+  uint64_t pinned_through_ = 0;
 
   std::unique_ptr<File> file_;
   FrameSeed seed_;

@@ -148,6 +148,34 @@ TEST_CASE("full segments are synced before they get a successor, and unlinked wh
   require_recovers(sim.files, sim.client, sim.writer.written_epoch());
 }
 
+TEST_CASE("while segments are pinned, those that come later go when nothing lives in them") {
+  Simulated sim;
+  const auto rewrite = [&](uint32_t round) {
+    const uint64_t before = sim.writer.segment();
+    for (uint32_t key = 0; key < 4; ++key) {
+      sim.client.put("a/" + std::to_string(key), value_of(5000, 10 * round + key));
+      REQUIRE(sim.client.write() == Status::kOk);
+    }
+    sim.writer.rotate_at_next_begin();
+    sim.client.put("a/b", "x");
+    REQUIRE(sim.client.write(before) == Status::kOk);  // behind this one all is of use
+    REQUIRE(sim.writer.sync() == Status::kOk);
+  };
+  rewrite(1);
+  const std::vector<SegmentFile> pinned = sim.writer.live_segments();
+  sim.writer.pin();
+  for (uint32_t round = 2; round < 20; ++round) {
+    rewrite(round);
+    REQUIRE(sim.writer.segments() <= pinned.size() + 6);
+    for (const SegmentFile& segment : pinned) {
+      REQUIRE(sim.files.disk().has_file(std::string(kPath) + "/" + SegmentName(segment.id).text));
+    }
+  }
+  sim.writer.unpin();
+  REQUIRE(sim.writer.segments() <= 6);
+  require_recovers(sim.files, sim.client, sim.writer.written_epoch());
+}
+
 TEST_CASE("a full segment is left when there is no errand, or when it is twice as long") {
   for (const bool finish : {true, false}) {
     Simulated sim(Errands::kSameThread);
