@@ -76,8 +76,9 @@ Status NewStore::open(FileSystem& files, const char* path) {
 
 Status NewStore::keep() {
   Status status = directory_->unlink(kUnfinishedName);
-  if (status == Status::kOk) status = directory_->sync();
-  if (status == Status::kOk) directory_.reset();
+  if (status != Status::kOk) return status;
+  status = directory_->sync();
+  directory_.reset();  // whole, and perhaps marked still: taking it apart now could leave a part
   return status;
 }
 
@@ -91,6 +92,7 @@ NewStore::~NewStore() {
     const bool ours = parse_segment_name(name, &id) || name == kReserveName;
     if (ours) (void)directory_->unlink(name.c_str());
   }
+  if (directory_->sync() != Status::kOk) return;  // the mark goes last
   (void)directory_->unlink(kUnfinishedName);
   (void)directory_->unlink(kLockName);
 }

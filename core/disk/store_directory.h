@@ -16,8 +16,8 @@ Status open_store_directory(FileSystem& files, const char* path, Presence presen
 // kPath: it is a part of a copy. Asked with the lock held, by those who lock.
 Status refuse_unfinished(Directory& directory);
 
-// A directory in which a copy of a store is made. Unless it is kept, it is left as empty as it was;
-// what a crash leaves of it is refused by refuse_unfinished().
+// A directory in which a copy of a store is made. Unless it is kept, it is left as empty as it was,
+// or, like what a crash leaves of it, is refused by refuse_unfinished().
 class NewStore {
  public:
   NewStore() = default;
@@ -29,7 +29,7 @@ class NewStore {
   // the caller's. kPath, kLocked.
   Status open(FileSystem& files, const char* path);
   Directory& directory() { return *directory_; }
-  // Makes it a store.
+  // Makes it a store. When that fails it may be one, or be refused. Call at most once.
   Status keep();
 
  private:

@@ -63,12 +63,15 @@ class IntrudedFileSystem : public FileSystem {
   SimFileSystem& files_;
 };
 
-// Keeps the disk as it is at each call.
+// Keeps the disk as it is at each call, from one on.
 class DisksAtCalls : public SimObserver {
  public:
-  void before(const SimCall&, const SimDisk& disk) override { disks.push_back(disk); }
+  void before(const SimCall& call, const SimDisk& disk) override {
+    if (call.number >= from) disks.push_back(disk);
+  }
   void after(const SimCall&, Status, const SimDisk&) override {}
 
+  uint64_t from = 0;
   std::vector<SimDisk> disks;
 };
 
@@ -157,6 +160,25 @@ TEST_CASE("What a crash leaves of a copy is refused, or is all of it") {
     files.set_observer(nullptr);
   }
   SECTION("backup") { back_up(false); }
+  SECTION("a backup that fails at some call") {
+    bool all_failed = false;
+    for (uint64_t call = 0; !all_failed; ++call) {
+      std::unique_ptr<Store> store;
+      REQUIRE(Store::open(kStorePath, {}, environment, &store) == Status::kOk);
+      const uint64_t failing_call = files.calls() + call;
+      files.set_fault({failing_call, SimError::kEio, false});
+      calls.from = failing_call;  // before it, all is as without a fault
+      files.set_observer(&calls);
+      const Status status = store->backup(kTarget);
+      files.set_observer(nullptr);
+      all_failed = status == Status::kOk && files.calls() <= failing_call;
+      files.clear_fault();
+      store->begin_close();
+      (void)store->close();
+      calls.disks.push_back(files.disk());
+      for (const std::string& path : files.disk().files(kTarget)) files.remove(path);
+    }
+  }
   SECTION("backup of a store opened read-only") { back_up(true); }
   calls.disks.push_back(files.disk());
   uint64_t refused = 0;

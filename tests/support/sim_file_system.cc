@@ -353,6 +353,11 @@ void SimFileSystem::kill() {
   observer_ = nullptr;
 }
 
+void SimFileSystem::remove(const std::string& path) {
+  std::lock_guard guard(mutex_);
+  disk_.remove_file(path);
+}
+
 void SimFileSystem::set_capacity(uint64_t bytes) {
   std::lock_guard guard(mutex_);
   capacity_ = bytes;

@@ -207,6 +207,8 @@ class SimFileSystem : public FileSystem {
   // From now on every call fails and nothing reaches the disk: the process is dead, only its
   // objects are still to be destroyed. Nobody observes it any more.
   void kill();
+  // As SimDisk::remove_file(), of the file system's own disk.
+  void remove(const std::string& path);
   // Writing beyond this many bytes in all files together is kSpace.
   void set_capacity(uint64_t bytes);
 
