@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <chrono>
 #include <mutex>
 #include <new>
@@ -86,7 +87,10 @@ uint64_t advance_clock() noexcept {
   uint64_t now = clock.fetch_add(1, std::memory_order_seq_cst) + 1;
 #ifndef DSKVS_TSAN
   if (fences_are_asymmetric) {
-    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    while (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0 &&
+           errno == ENOMEM) {
+      std::this_thread::yield();
+    }
   } else {
     std::atomic_thread_fence(std::memory_order_seq_cst);
   }

@@ -123,7 +123,8 @@ class ReadSection {
 #ifdef DSKVS_TSAN
     slot_.entered.exchange(now, std::memory_order_seq_cst);
 #else
-    slot_.entered.store(now, std::memory_order_relaxed);
+    // release: who sees this section has seen the end of the one before.
+    slot_.entered.store(now, std::memory_order_release);
     if (reclaimer::fences_are_asymmetric) [[likely]] {
       std::atomic_signal_fence(std::memory_order_seq_cst);
     } else {

@@ -34,6 +34,13 @@ class Sweep {
       return status;
     }
     Collection& collection = *batch_[batch_at_];
+    // Only when the drop has its epoch, which is the open one or before it: the drop of a
+    // collection that is merely sealed may come in the next.
+    if (collection.dropped_epoch.load(std::memory_order_acquire) != kNeverEnded) {
+      member_cursor_ = 0;
+      batch_at_++;
+      return Status::kOk;
+    }
     Status status = collection.members().visit_part(
         &member_cursor_, [&](Entry* entry) { return visit(collection, entry); });
     if (status == Status::kOk && member_cursor_ == 0) batch_at_++;

@@ -77,7 +77,7 @@ class Table {
   Table& operator=(const Table&) = delete;
 
   TableFigures& figures() noexcept { return figures_; }
-  [[nodiscard]] uint64_t count() const noexcept { return count_.load(std::memory_order_acquire); }
+  [[nodiscard]] uint64_t count() const noexcept { return count_.load(std::memory_order_seq_cst); }
 
   // nullptr: not there. In a ReadSection, during which the node stays readable.
   [[nodiscard]] Node* find(uint64_t hash, std::string_view key) const noexcept {
@@ -132,7 +132,7 @@ class Table {
           }
           if (next == nullptr) {
             erase_slot(*part, at);
-            if (count_.fetch_sub(1, std::memory_order_release) == 1) figures_.occupied.fetch_sub(1);
+            if (count_.fetch_sub(1, std::memory_order_seq_cst) == 1) figures_.occupied.fetch_sub(1);
             return status;
           }
           part->key_bytes += next->key().size();
@@ -140,7 +140,7 @@ class Table {
           if (current == nullptr) {
             part->count++;
             if (part->word(at) == kErased) part->erased--;
-            if (count_.fetch_add(1, std::memory_order_release) == 0) figures_.occupied.fetch_add(1);
+            if (count_.fetch_add(1, std::memory_order_seq_cst) == 0) figures_.occupied.fetch_add(1);
           }
           Word word = reinterpret_cast<Word>(next) | tag_of(hash, part->depth);
           part->slot(at).store(word, std::memory_order_seq_cst);
@@ -198,7 +198,8 @@ class Table {
 
   // Calls `visit(Node*)`, which returns a Status, for each node in the part that `cursor` falls in,
   // under its lock, and moves the cursor behind it; 0 is the beginning and, again, the end. A visit
-  // of all parts meets every node that is there all the while. In a ReadSection.
+  // of all parts meets every node that is there all the while, in a sealed table too. In a
+  // ReadSection.
   // Returns the first status but kOk of `visit`; the cursor stays.
   template <typename Visit>
   Status visit_part(uint64_t* cursor, Visit&& visit) noexcept {
@@ -206,7 +207,6 @@ class Table {
       for (uint32_t i = 0; i < part->slots(); i++) __builtin_prefetch(node_of(part->word(i)));
       std::lock_guard guard(part->lock);
       if (part->dead) continue;
-      if (sealed_.load(std::memory_order_relaxed)) break;
       for (uint32_t i = 0; i < part->slots(); i++) {
         Word word = part->word(i);
         if (!holds_node(word)) continue;

@@ -22,6 +22,7 @@ class Housekeeping {
  private:
   Epochs& epochs_;
   uint64_t epoch_bytes_ = 0;  // of the last one
+  uint64_t epochs_written_ = 0;
   uint64_t tidy_us_ = UINT64_MAX;
   bool tidying_ = false;  // a first step is done
 };

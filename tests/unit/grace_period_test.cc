@@ -8,10 +8,13 @@
 #include <atomic>
 #include <cstdlib>
 #include <optional>
+#include <string>
 #include <thread>
 
 #include "hash.h"
 #include "memory/epoch.h"
+#include "memory/sweep.h"
+#include "persister/housekeeping.h"
 #include "support/catch.h"
 
 namespace dskvs::test {
@@ -135,6 +138,80 @@ TEST_CASE("a seal waits for who began while a removal was recorded and not yet m
     }
     persister.join();
   }
+}
+
+TEST_CASE("a sweep meets what a sealed collection holds until its drop has an epoch") {
+  constexpr int kMembers = 1'000;
+  prepare_thread();
+  Epochs epochs(steady_clock(), 1, 1);
+  TableFigures figures;
+  Catalog catalog(figures);
+  Collection* const collection = Collection::make("collection", figures);
+  const auto put = [](auto& table, auto* node) {
+    ReadSection section;
+    const std::string_view key = node->key();
+    if (table.update(KeyHash{}(key), key, true, [&](auto, auto next) {
+          *next = node;
+          return Status::kOk;
+        }) != Status::kOk) {
+      std::abort();
+    }
+  };
+  put(catalog, collection);
+  for (int i = 0; i < kMembers; ++i) {
+    put(collection->members(), Entry::make(std::to_string(i), 0));
+  }
+  const auto count = [&] {
+    int met = 0;
+    Sweep sweep;
+    for (sweep.begin(); sweep.active();) {
+      REQUIRE(sweep.advance(catalog, [&](Collection&, Entry*) {
+        met++;
+        return Status::kOk;
+      }) == Status::kOk);
+    }
+    return met;
+  };
+  CHECK(count() == kMembers);
+  // As in the middle of delete_all: it is the next epoch that drops them.
+  TableTotals totals;
+  REQUIRE(collection->members().seal(false, &totals));
+  CHECK(count() == kMembers);
+  bool first = false;
+  epochs.record_drop(*collection, totals, &first);
+  CHECK(count() == 0);
+  (void)epochs.seal();
+  CHECK(epochs.take_ended(1) == collection);
+  collection->members().take_all([](Entry* entry) { entry->unpin(); });
+  catalog.take_all([](Collection*) {});
+  Collection::free(collection);
+}
+
+TEST_CASE("what an idle thread has retired goes under load too") {
+  Epochs epochs(steady_clock(), 1, 1);
+  Housekeeping housekeeping(epochs);
+  std::atomic<bool> given_back{false};
+  std::atomic<bool> retired{false};
+  std::optional<Reader> reader{std::in_place};
+  std::thread idle([&] {
+    prepare_thread();
+    {
+      ReadSection section;
+      reclaimer::retire(&given_back, size_t{1} << 30, [](void* object) noexcept {
+        static_cast<std::atomic<bool>*>(object)->store(true);
+      });
+    }
+    reclaimer::reclaim_if_due();  // somebody may look at it still
+    retired = true;
+    await([&] { return given_back.load(); });
+  });
+  await([&] { return retired.load(); });
+  CHECK_FALSE(given_back);
+  reader.reset();
+  for (uint64_t epoch = 1; epoch <= 64; ++epoch) housekeeping.epoch_written(epoch, 1);
+  CHECK(given_back);
+  given_back = true;
+  idle.join();
 }
 
 TEST_CASE("bags are left alone while their thread is in a section") {
