@@ -41,6 +41,10 @@ Status outputs(T* output, const char* name, More... more) noexcept {
   return status;
 }
 
+// A section keeps the persister and, when bags are full, writers waiting: what takes long is done
+// outside.
+constexpr size_t kCopiedInSectionMax = size_t{64} << 10;
+
 // Everything passes through here: nothing is thrown across the ABI.
 template <typename Body>
 int32_t guarded(Status outputs, Body&& body) noexcept {
@@ -254,15 +258,25 @@ int32_t dskvs_get_into(dskvs_t store, const char* key, size_t key_size, void* bu
   return guarded(outputs(value_size, "value_size"), [&] {
     Status status = check_bytes(buffer, capacity, "buffer");
     if (status != Status::kOk) return status;
-    return with_entry(store, key, key_size, [&](Entry& entry) {
+    Entry* large = nullptr;
+    status = with_entry(store, key, key_size, [&](Entry& entry) {
       size_t size = entry.value_size();
       *value_size = size;
       if (size > capacity) {
         return fail(Status::kBuffer, "the value has {} bytes, the buffer {}", size, capacity);
       }
-      if (size != 0) std::memcpy(buffer, entry.value(), size);
+      if (size > kCopiedInSectionMax) {
+        entry.pin();
+        large = &entry;
+      } else if (size != 0) {
+        std::memcpy(buffer, entry.value(), size);
+      }
       return Status::kOk;
     });
+    if (large == nullptr) return status;
+    std::memcpy(buffer, large->value(), large->value_size());
+    large->unpin();
+    return status;
   });
 }
 
@@ -320,7 +334,10 @@ int32_t dskvs_delete_all(dskvs_t store, const char* collection, size_t collectio
 int32_t dskvs_collections(dskvs_t store, dskvs_list** list) {
   return guarded(outputs(list, "list"), [&] {
     return make_list(list, [&](std::vector<Entry*>* entries) {
-      return with_store(store, [&](Store& open) { open.collections(entries); });
+      return with_pinned_store(store, [&](Store& open) {
+        open.collections(entries);
+        return Status::kOk;
+      });
     });
   });
 }

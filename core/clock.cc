@@ -2,6 +2,9 @@
 
 #include <time.h>
 
+#include <cstddef>
+#include <new>
+
 namespace dskvs {
 namespace {
 
@@ -22,7 +25,9 @@ class SteadyClock : public Clock {
 }  // namespace
 
 Clock& steady_clock() noexcept {
-  static SteadyClock clock;
+  // Never destroyed: a persister may outlive main().
+  alignas(SteadyClock) static std::byte place[sizeof(SteadyClock)];
+  static SteadyClock& clock = *new (place) SteadyClock;
   return clock;
 }
 

@@ -111,36 +111,57 @@ Status Store::put(const HashedKey& key, Entry* entry, Condition condition) noexc
   const bool must_exist = condition && *condition != nullptr;
   const bool may_insert = entry != nullptr && !must_exist;
   for (;;) {
-    Collection* collection = catalog_.find(key.collection_hash, key.collection);
-    if (collection == nullptr) {
-      if (!may_insert) return must_exist ? Status::kConflict : Status::kNotFound;
-      // Before there is an empty collection for a put that is refused.
-      status = check_room(charged_bytes_.load(std::memory_order_relaxed) + growth(entry, nullptr));
-      if (status != Status::kOk) return status;
-      collection = find_or_make(catalog_, collection_figures_, key.collection, key.collection_hash);
-      if (collection == nullptr) return fail(Status::kMemory, "no memory for a new collection");
-    }
     bool first = false;
-    status = collection->members().update(
-        key.member_hash, key.member, may_insert, [&](Entry* current, Entry** next) {
-          const void* held = current == nullptr ? nullptr : current->value();
-          if (condition && *condition != held) return Status::kConflict;
-          if (entry == nullptr && current == nullptr) return Status::kNotFound;
-          Status changed = charge(entry, current);
-          if (changed != Status::kOk) return changed;
-          changed = epochs_->record(*collection, entry, current, &first);
-          if (changed == Status::kOk) {
-            *next = entry;
-          } else {
-            refund(growth(entry, current));
-          }
-          return changed;
-        });
+    if (Collection* collection = catalog_.find(key.collection_hash, key.collection)) {
+      status = put_in(*collection, key, entry, condition, may_insert, &first);
+    } else if (may_insert) {
+      status = put_in_new(key, entry, condition, &first);
+    } else {
+      return must_exist ? Status::kConflict : Status::kNotFound;
+    }
     if (first) persister_->reception().wake();
     if (status == Status::kMemory && entry != nullptr) return fail(status, "no memory to put");
     if (status != Status::kClosed) return status;
-    std::this_thread::yield();  // the collection is being dropped by another thread: go on after it
+    std::this_thread::yield();  // another thread makes or drops the collection: go on after it
   }
+}
+
+// kClosed: it is being dropped.
+Status Store::put_in(Collection& collection, const HashedKey& key, Entry* entry,
+                     Condition condition, bool may_insert, bool* first) noexcept {
+  return collection.members().update(
+      key.member_hash, key.member, may_insert, [&](Entry* current, Entry** next) {
+        const void* held = current == nullptr ? nullptr : current->value();
+        if (condition && *condition != held) return Status::kConflict;
+        if (entry == nullptr && current == nullptr) return Status::kNotFound;
+        Status status = charge(entry, current);
+        if (status != Status::kOk) return status;
+        status = epochs_->record(collection, entry, current, first);
+        if (status == Status::kOk) {
+          *next = entry;
+        } else {
+          refund(growth(entry, current));
+        }
+        return status;
+      });
+}
+
+// The collection comes with its first member, or not at all. kClosed: it is there.
+Status Store::put_in_new(const HashedKey& key, Entry* entry, Condition condition,
+                         bool* first) noexcept {
+  Collection* made = Collection::make(key.collection, collection_figures_);
+  if (made == nullptr) return Status::kMemory;
+  const Status status = catalog_.update(
+      key.collection_hash, key.collection, true, [&](Collection* current, Collection** next) {
+        if (current != nullptr) return Status::kClosed;
+        const Status put = put_in(*made, key, entry, condition, true, first);
+        if (put == Status::kOk) *next = made;
+        return put;
+      });
+  if (status == Status::kOk) return status;
+  made->members().take_all([](Entry*) {});
+  Collection::free(made);
+  return status;
 }
 
 uint64_t Store::table_bytes() const noexcept {
@@ -209,7 +230,8 @@ void Store::get_all(std::string_view name, Entry** entries, uint64_t capacity,
   *count = 0;
   Collection* collection = catalog_.find(KeyHash{}(name), name);
   if (collection == nullptr) return;
-  *count = collection->members().snapshot(entries, capacity);
+  *count = collection->members().count();
+  if (*count <= capacity) *count = collection->members().snapshot(entries, capacity);
   if (*count > capacity) return;
   constexpr uint64_t kAhead = 16;
   for (uint64_t i = 0; i < *count; i++) {
@@ -219,22 +241,24 @@ void Store::get_all(std::string_view name, Entry** entries, uint64_t capacity,
 }
 
 void Store::collections(std::vector<Entry*>* entries) {
-  std::vector<Collection*> all;
-  uint64_t count = catalog_.count();
-  do {
-    all.resize(count + 16);
-    count = catalog_.snapshot(all.data(), all.size());
-  } while (count > all.size());
-  all.resize(count);
-  entries->reserve(all.size());
-  for (Collection* collection : all) {
-    uint64_t members = collection->members().count();
-    if (members == 0) continue;
-    Entry* entry = Entry::make(collection->key(), sizeof members);
-    if (entry == nullptr) throw std::bad_alloc();
-    std::memcpy(entry->value(), &members, sizeof members);
-    entries->push_back(entry);
-  }
+  uint64_t cursor = 0;
+  do {  // in short sections, however many there are
+    const ReadSection section;
+    Collection* part[Catalog::kPartNodesMax];
+    uint32_t size = 0;
+    (void)catalog_.visit_part(&cursor, [&](Collection* collection) {
+      part[size++] = collection;
+      return Status::kOk;
+    });
+    for (uint32_t i = 0; i < size; i++) {
+      const uint64_t members = part[i]->members().count();
+      if (members == 0) continue;
+      Entry* entry = Entry::make(part[i]->key(), sizeof members);
+      if (entry == nullptr) throw std::bad_alloc();
+      std::memcpy(entry->value(), &members, sizeof members);
+      entries->push_back(entry);
+    }
+  } while (cursor != 0);
 }
 
 uint64_t Store::count(std::string_view name) noexcept {

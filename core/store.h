@@ -62,8 +62,6 @@ class Store {
   // Copies the entries of one instant, pinned, if there is room for all; `*count` says how many.
   void get_all(std::string_view collection, Entry** entries, uint64_t capacity,
                uint64_t* count) noexcept;
-  // A made-up entry for each collection: its name, and its count in 8 bytes. Throws bad_alloc.
-  void collections(std::vector<Entry*>* entries);
   [[nodiscard]] uint64_t count(std::string_view collection) noexcept;
   [[nodiscard]] uint64_t count() const noexcept;
 
@@ -76,6 +74,8 @@ class Store {
   // ---- With a pin.
 
   void unpin() noexcept { pins_.fetch_sub(1, std::memory_order_release); }
+  // A made-up entry for each collection: its name, and its count in 8 bytes. Throws bad_alloc.
+  void collections(std::vector<Entry*>* entries);
   Status wait_for_room() noexcept { return persister_->reception().wait_for_room(); }
   Status wait(uint64_t mark, Level level, uint64_t timeout_ms) noexcept;
   Status sync(uint64_t timeout_ms) noexcept;
@@ -101,6 +101,9 @@ class Store {
   [[nodiscard]] uint64_t patience_ms(uint64_t timeout_ms) const noexcept {
     return options_.read_only ? 0 : timeout_ms;
   }
+  Status put_in(Collection& collection, const HashedKey& key, Entry* entry, Condition condition,
+                bool may_insert, bool* first) noexcept;
+  Status put_in_new(const HashedKey& key, Entry* entry, Condition condition, bool* first) noexcept;
   uint64_t table_bytes() const noexcept;
   Status charge(const Entry* entry, const Entry* old) noexcept;
   Status check_room(int64_t charged_bytes) const noexcept;

@@ -441,7 +441,9 @@ class PosixFileSystem final : public FileSystem {
 }  // namespace
 
 FileSystem& posix_file_system() {
-  static PosixFileSystem files;
+  // Never destroyed: a store may outlive main().
+  alignas(PosixFileSystem) static std::byte place[sizeof(PosixFileSystem)];
+  static PosixFileSystem& files = *new (place) PosixFileSystem;
   return files;
 }
 

@@ -92,7 +92,7 @@ Status Epochs::record(Collection& collection, Entry* entry, Entry* old, bool* fi
     entry->set_home(home);
   } else if (fresh != 0) {
     word = 0;
-    dirty_bytes = 0;
+    dirty_bytes = kRecordOverheadBytes;  // the record stays until the epoch is written
   } else {
     references--;
   }
@@ -122,7 +122,7 @@ void Epochs::record_drop(Collection& collection, const TableTotals& totals, bool
   Lane& lane = my_lane();
   std::lock_guard guard(lane.lock);
   lane.removals = true;
-  count(lane, change, 0);
+  count(lane, change, static_cast<int64_t>(dirty_bytes_of_drop(collection)));
   *first = note_change(epoch);
 }
 
@@ -169,10 +169,9 @@ void Epochs::count(Lane& lane, const Totals& change, int64_t dirty_bytes) noexce
 bool Epochs::note_change(uint64_t epoch) noexcept {
   uint64_t seen = newest_change_.load(std::memory_order_relaxed);
   while (seen < epoch) {
-    if (newest_change_.compare_exchange_weak(seen, epoch, std::memory_order_seq_cst)) {
-      first_write_us_.store(clock_.now_us(), std::memory_order_relaxed);
-      return true;
-    }
+    // Before it: who sees the change must not see the time of one in an epoch before.
+    first_write_us_.store(clock_.now_us(), std::memory_order_relaxed);
+    if (newest_change_.compare_exchange_weak(seen, epoch, std::memory_order_seq_cst)) return true;
   }
   return false;
 }
@@ -237,6 +236,11 @@ uint64_t Epochs::note_ended(Collection& collection, bool dropped) noexcept {
   return collection.ended_epoch;
 }
 
+bool Epochs::has_ended() noexcept {
+  std::lock_guard guard(ended_lock_);
+  return ended_first_ != nullptr;
+}
+
 Collection* Epochs::take_ended(uint64_t epoch) noexcept {
   std::lock_guard guard(ended_lock_);
   Collection* taken = ended_first_;
@@ -254,9 +258,9 @@ Collection* Epochs::take_ended(uint64_t epoch) noexcept {
 SealedEpoch Epochs::seal() noexcept {
   SealedEpoch sealed;
   sealed.epoch = open_.load(std::memory_order_relaxed);
-  sealed.first_write_us = first_write_us_.load(std::memory_order_relaxed);
   open_.store(sealed.epoch + 1, std::memory_order_seq_cst);
   reclaimer::wait_for_readers();
+  sealed.first_write_us = first_write_us_.load(std::memory_order_relaxed);
   bool removals = false;
   for (Lane& lane : lanes_) {
     std::lock_guard guard(lane.lock);

@@ -61,6 +61,9 @@ using DirtyChunks = List<DirtyChunk, &DirtyChunk::links>;
 // What dirty_bytes counts for one record.
 inline constexpr int64_t kRecordOverheadBytes = 24;
 uint64_t dirty_bytes_of(const Collection& collection, uintptr_t word) noexcept;
+inline uint64_t dirty_bytes_of_drop(const Collection& collection) noexcept {
+  return kRecordOverheadBytes + collection.key().size();
+}
 
 // Sums over the life of a store; differences may pass through negative values in one lane.
 struct Totals {
@@ -142,6 +145,7 @@ class Epochs {
   }
   // What recovery found.
   void add_totals(const Totals& totals) noexcept;
+  [[nodiscard]] bool has_ended() noexcept;  // collections that nobody took
   // Takes the collections that ended in epochs up to `epoch`, oldest first, through next_ended.
   [[nodiscard]] Collection* take_ended(uint64_t epoch) noexcept;
 

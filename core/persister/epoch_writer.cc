@@ -17,7 +17,12 @@ EpochWriter::EpochWriter(Catalog& catalog, Epochs& epochs, LogWriter& log,
 }
 
 Status EpochWriter::write(const SealedEpoch& sealed, uint64_t cleaned_through) {
-  graveyard_.add(epochs_.take_ended(sealed.epoch));
+  Collection* const ended = epochs_.take_ended(sealed.epoch);
+  for (const Collection* c = ended; c != nullptr; c = c->next_ended) {
+    const bool dropped = c->dropped_epoch.load(std::memory_order_relaxed) == sealed.epoch;
+    if (dropped) dropped_bytes_ += dirty_bytes_of_drop(*c);
+  }
+  graveyard_.add(ended);
   Status status = log_.begin(sealed.epoch);
   if (status != Status::kOk) return status;
   status = write_drops(log_.batch_first_epoch() - 1);
@@ -70,7 +75,7 @@ Status EpochWriter::write_records(bool removals, const DirtyChunk* chunks, uint6
 uint64_t EpochWriter::settle(SealedEpoch& sealed, uint32_t home) noexcept {
   const bool failed = home == Entry::kNowhere;
   uint64_t put_bytes = 0;
-  uint64_t removed_bytes = 0;
+  uint64_t removed_bytes = std::exchange(dropped_bytes_, 0);
   uint64_t rescued_bytes = 0;
   while (DirtyChunk* chunk = sealed.chunks.pop_first()) {
     for (uint32_t i = 0; i < chunk->count; i++) {
@@ -78,7 +83,10 @@ uint64_t EpochWriter::settle(SealedEpoch& sealed, uint32_t home) noexcept {
       uintptr_t word = record.word.load(std::memory_order_relaxed);
       bool tombstone = (word & DirtyRecord::kTombstone) != 0;
       if (word == 0 || tombstone) remove_if_empty(*record.collection);
-      if (word == 0) continue;
+      if (word == 0) {
+        put_bytes += kRecordOverheadBytes;
+        continue;
+      }
       uint64_t bytes = dirty_bytes_of(*record.collection, word);
       (tombstone ? removed_bytes : put_bytes) += bytes;
       if ((word & DirtyRecord::kRescued) != 0) rescued_bytes += bytes;

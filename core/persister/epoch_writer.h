@@ -51,6 +51,7 @@ class EpochWriter {
   // them.
   uint64_t failed_put_bytes_ = 0;
   uint64_t failed_removed_bytes_ = 0;
+  uint64_t dropped_bytes_ = 0;  // dirty, of the drops of the epoch between write() and settle()
 };
 
 }  // namespace dskvs

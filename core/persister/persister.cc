@@ -298,7 +298,9 @@ bool Persister::sync_is_due(uint64_t now) const noexcept {
 
 // Room is being made in the log: an epoch that has none waits for it.
 bool Persister::writing_is_held() const noexcept {
-  return (log_.has_dead_segments() || log_.has_files_to_unlink()) && log_is_full();
+  if (!log_.has_dead_segments() && !log_.has_files_to_unlink()) return false;
+  const LogLoad load = log_load();
+  return bounds_.is_full(load) && !bounds_.is_broken(load);
 }
 
 // ---- The thread.

@@ -78,6 +78,33 @@ TEST_CASE("memory_bytes_max refuses under concurrency, loses nothing, and has ro
     REQUIRE(put(store, "room/" + std::to_string(i), string(20000, 'v')) == DSKVS_OK);
 }
 
+TEST_CASE("a cache at memory_bytes_max goes on, though each entry has a collection of its own") {
+  dskvs_options options = default_options();
+  options.memory_bytes_max = 8 << 20;
+  TempStore store(options);
+  const string value(40, 'v');
+  const auto old_key = [](uint32_t i) { return "old/" + std::to_string(i); };
+  uint32_t filled = 0;
+  while (put(store, old_key(filled), value) == DSKVS_OK) filled++;
+  uint32_t accepted = 0;
+  for (uint32_t i = 0; i < filled; i++) {
+    REQUIRE(remove(store, old_key(i)) == DSKVS_OK);
+    const string key = "new" + std::to_string(i) + "/member";
+    const int32_t status = put(store, key, value);
+    REQUIRE((status == DSKVS_OK || status == DSKVS_ERR_FULL));
+    if (status == DSKVS_OK) accepted++;
+    if (status == DSKVS_OK) REQUIRE(remove(store, key) == DSKVS_OK);
+  }
+  // What was removed is freed a little later.
+  REQUIRE(accepted > filled / 10);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (put(store, "big/value", string(6 << 20, 'v')) != DSKVS_OK) {
+    REQUIRE(std::chrono::steady_clock::now() < deadline);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  REQUIRE(stats(store).entries == 1);
+}
+
 TEST_CASE("A store that is larger than memory_bytes_max still opens, and takes deletes") {
   TempStore store;
   for (int i = 0; i < 100; i++)
