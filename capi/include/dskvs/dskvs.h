@@ -66,7 +66,8 @@
  *    and dskvs_delete_all(), on the whole collection. Readers never wait for writers, and nobody
  *    waits for the disk, except a put that finds no room (see there) and the calls whose
  *    purpose it is (open, close, wait, sync, compact, backup). A dskvs_list belongs to one thread
- *    at a time.
+ *    at a time. No function may be called from a signal handler, and no thread cancelled
+ *    (pthread_cancel) while it is in one.
  *
  * 8. fork. In a child, every call on an inherited handle returns DSKVS_ERR_FORKED, takes no lock
  *    and writes nothing; the parent is undisturbed. Pinned values stay readable. The child may
@@ -262,7 +263,7 @@ DSKVS_API int32_t dskvs_get(dskvs_t store, const char *key, size_t key_size, con
 DSKVS_API void dskvs_release(const void *value);
 
 /* Copies the current value of `key` into `buffer`, and its size into `value_size`. Allocates
- * nothing and writes to no memory that other threads read.
+ * nothing and, up to 64 KiB, writes to no memory that other threads read.
  * Returns OK; NOT_FOUND; ERR_BUFFER: the value is larger than `capacity`; the buffer is as it was
  * and `value_size` holds the size needed; ERR_ARGUMENT; ERR_KEY. Since 1.0. */
 DSKVS_API int32_t dskvs_get_into(dskvs_t store, const char *key, size_t key_size, void *buffer,
