@@ -7,6 +7,21 @@ namespace {
 
 Status no_memory() noexcept { return fail(Status::kMemory, "no memory to load the store"); }
 
+// nullptr: no memory.
+Collection* find_or_make(Catalog& catalog, TableFigures& figures, std::string_view name,
+                         uint64_t hash) noexcept {
+  Collection* found = catalog.find(hash, name);
+  if (found != nullptr) return found;
+  Collection* made = Collection::make(name, figures);
+  if (made == nullptr) return nullptr;
+  (void)catalog.update(hash, name, true, [&](Collection* current, Collection** next) {
+    *next = found = current != nullptr ? current : made;
+    return Status::kOk;
+  });
+  if (found != made) Collection::free(made);
+  return found;
+}
+
 }  // namespace
 
 static_assert(kSegmentIdMax < Entry::kDirty);
@@ -176,20 +191,6 @@ Status Loader::add_removal(Change& change, Epochs& epochs, DirtyChunks* removals
   record.word.store(reinterpret_cast<uintptr_t>(change.entry.release()) | DirtyRecord::kTombstone,
                     std::memory_order_relaxed);
   return Status::kOk;
-}
-
-Collection* find_or_make(Catalog& catalog, TableFigures& figures, std::string_view name,
-                         uint64_t hash) noexcept {
-  Collection* found = catalog.find(hash, name);
-  if (found != nullptr) return found;
-  Collection* made = Collection::make(name, figures);
-  if (made == nullptr) return nullptr;
-  (void)catalog.update(hash, name, true, [&](Collection* current, Collection** next) {
-    *next = found = current != nullptr ? current : made;
-    return Status::kOk;
-  });
-  if (found != made) Collection::free(made);
-  return found;
 }
 
 void clear_catalog(Catalog& catalog) noexcept {

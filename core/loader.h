@@ -73,10 +73,6 @@ class Loader final : public SegmentedSink {
   Totals totals_;
 };
 
-// nullptr: no memory. REQUIRES: a ReadSection, or nobody removes collections; prepare_to_retire().
-Collection* find_or_make(Catalog& catalog, TableFigures& figures, std::string_view name,
-                         uint64_t hash) noexcept;
-
 // Frees all entries and collections. Nobody else may be in the catalog.
 void clear_catalog(Catalog& catalog) noexcept;
 
