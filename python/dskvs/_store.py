@@ -117,23 +117,33 @@ class Store(_core.Store, BytesMapping):
 
     def _interruptibly(self, call: Callable[[], None]) -> None:
         """Makes a long call that has no way to be cancelled, so that signal handlers run meanwhile."""
+        import contextlib
         import threading
 
         if threading.current_thread() is not threading.main_thread():
             return call()  # signal handlers run in the main thread alone
         outcome: list[BaseException] = []
         ended = threading.Event()  # a join() that a signal interrupts may take the thread for ended
+        calls = [call]  # the thread takes it out, or whoever finds that it has not begun
 
         def run() -> None:
             try:
-                call()
+                calls.pop()()
             except BaseException as error:
                 outcome.append(error)
             finally:
                 ended.set()
 
-        threading.Thread(target=run, name="dskvs", daemon=True).start()
-        self._unfinished.append(ended)
+        try:
+            # Before the thread starts: when Ctrl-C comes while it does, close() waits for it.
+            self._unfinished.append(ended)
+            threading.Thread(target=run, name="dskvs", daemon=True).start()
+        except BaseException:
+            with contextlib.suppress(IndexError, ValueError):  # unless it has begun
+                calls.pop()
+                self._unfinished.remove(ended)
+                ended.set()  # a close() may wait for it already
+            raise
         ended.wait()
         self._unfinished.remove(ended)
         if outcome:
@@ -162,9 +172,8 @@ class Store(_core.Store, BytesMapping):
         """
         if self.closed:
             return
-        while self._unfinished:
-            self._unfinished[-1].wait()
-            self._unfinished.pop()
+        for ended in list(self._unfinished):  # not removed: those who wait for their call do that
+            ended.wait()
         self._close()
 
     def __enter__(self) -> Self:

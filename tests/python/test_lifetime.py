@@ -11,6 +11,7 @@ import gc
 import os
 import pickle
 import signal
+import threading
 import time
 
 import dskvs
@@ -340,6 +341,66 @@ def test_close_waits_for_a_backup_that_ctrl_c_has_left_running(big_path, alarm):
     for copy in finished:
         with dskvs.open(copy, "r") as db:
             assert len(db) == 64
+
+
+def in_thread(call):
+    """Makes call in a thread; returns an event that is set when it has returned."""
+    ended = threading.Event()
+    threading.Thread(target=lambda: (call(), ended.set()), daemon=True).start()
+    return ended
+
+
+def test_close_while_another_thread_makes_a_long_call(path):
+    db = dskvs.open(path)
+    finish = threading.Event()
+
+    def close():
+        while not db._unfinished:
+            time.sleep(0.001)
+        threading.Timer(0.1, finish.set).start()
+        db.close()
+
+    closed = in_thread(close)
+    db._interruptibly(finish.wait)
+    assert closed.wait(60)
+    assert db.closed
+
+
+def test_close_waits_for_a_call_that_ctrl_c_has_met_at_its_start(path, monkeypatch):
+    def interrupted_start(thread, start=threading.Thread.start):
+        start(thread)
+        raise Interrupted
+
+    db = dskvs.open(path)
+    finish = threading.Event()
+    outcome = []
+
+    def call():
+        finish.wait()
+        outcome.append(db.closed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted_start)
+        with pytest.raises(Interrupted):
+            db._interruptibly(call)
+    closed = in_thread(db.close)
+    assert not closed.wait(0.1)
+    finish.set()
+    assert closed.wait(60)
+    assert outcome == [False]
+
+
+def test_close_does_not_wait_for_a_call_that_never_began(path, monkeypatch):
+    def failing_start(thread):
+        raise RuntimeError("can't start new thread")
+
+    db = dskvs.open(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", failing_start)
+        with pytest.raises(RuntimeError):
+            db.compact()
+    closed = in_thread(db.close)
+    assert closed.wait(60)
 
 
 def salvage(path, progress):
