@@ -17,6 +17,7 @@ class Progress {
 
   // Sets TypeError when it is neither None nor callable.
   bool check() const;
+  // In the thread that will make the call, as the library calls back in that one.
   void fill(dskvs_options* options);
 
   // After the call: false with the exception set that cancelled it.
@@ -27,6 +28,7 @@ class Progress {
   bool tell(uint64_t done, uint64_t total);
 
   PyObject* callable_;  // borrowed from the caller's arguments
+  PyThreadState* thread_ = nullptr;
   std::optional<py::error_already_set> raised_;
 };
 

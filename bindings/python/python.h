@@ -1,18 +1,35 @@
 // What every file of the module needs of Python.
 #pragma once
 
+#include <cxxabi.h>
 #include <dskvs/dskvs.h>
 #include <pybind11/pybind11.h>
+#include <unistd.h>
 
 namespace dskvs::python {
 
 namespace py = pybind11;
 
+// Makes `call`, which takes the GIL, and keeps nothing whose destructor needs it. While the
+// interpreter shuts down, Python before 3.14 ends every other thread that asks for the GIL, with
+// pthread_exit(). That unwinds the stack, and where it meets a noexcept function (a destructor, a
+// callback of the library) it ends the process. As 3.14 does itself, the thread is parked instead.
+template <typename Call>
+void take_gil_or_park(Call call) noexcept {
+  try {
+    call();
+  } catch (const abi::__forced_unwind&) {
+    while (true) ::pause();  // to leave the handler would be fatal, too
+  }
+}
+
 // The GIL is given up while this lives. No Python object may be touched meanwhile.
 class GilReleased {
  public:
   GilReleased() : thread_(PyEval_SaveThread()) {}
-  ~GilReleased() { PyEval_RestoreThread(thread_); }
+  ~GilReleased() {
+    take_gil_or_park([this] { PyEval_RestoreThread(thread_); });
+  }
   GilReleased(const GilReleased&) = delete;
   GilReleased& operator=(const GilReleased&) = delete;
 

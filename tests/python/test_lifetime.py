@@ -87,6 +87,42 @@ db["a/1"] = bytes(100)
     assert path in result.stderr
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "db.get_all('a')",
+        "db.put('b/1', b''), db.sync()",
+        "dskvs.verify(path)",
+        "dskvs.verify(path, progress)",
+        "dskvs.open(path, 'r', progress=progress).close()",
+    ],
+)
+def test_daemon_threads_do_not_disturb_the_exit(path, run_python, call):
+    """They are in the middle of a call, or of a callback, when the interpreter shuts down."""
+    code = f"""
+import sys, threading, time, dskvs
+from dskvs import _lifetime
+path = sys.argv[1]
+db = dskvs.open(path)
+_lifetime.dismiss(db)       # stays open, as one that is opened late in the exit
+for i in range(8):
+    db[f"a/{{i}}"] = bytes(1 << 20)
+db.sync()
+def progress(done, total):
+    time.sleep(0)
+def work():
+    started.release()
+    while True:
+        {call}
+started = threading.Semaphore(0)
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+    started.acquire()
+"""
+    for _ in range(5):
+        run_python(code, path)
+
+
 # ---- Garbage --------------------------------------------------------------------------------
 
 
