@@ -58,6 +58,8 @@ def _close_at_exit() -> None:
             except WaitTimeout:  # or it was opened to be read
                 if dirty_bytes := store.stats().dirty_bytes:
                     _logger().warning("%s: still writing, %d bytes to go", store.path, dirty_bytes)
+            except Error:
+                pass  # close() gives a failing disk more time, and says what is lost
             store.close()
         except Error as error:
             _logger().error("%s: closing at exit: %s", store.path, error)

@@ -75,6 +75,27 @@ _lifetime._PATIENCE_S = 0.0
     check_written(path)
 
 
+def test_a_disk_that_is_well_again_by_the_exit_loses_nothing(path, run_python):
+    """The persister's next attempt is not due yet: sync() still raises, and close() makes one."""
+    code = """
+import resource, sys, time, dskvs
+from dskvs import _lifetime
+_lifetime.log_health = lambda *what: None
+db = dskvs.open(sys.argv[1])
+unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+db["a/1"] = bytes(100)
+while not db.stats().last_error:
+    time.sleep(0.01)
+time.sleep(0.8)      # attempts have become rare
+resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+"""
+    result = run_python(code, path)
+    assert result.stderr == ""
+    with dskvs.open(path, "w") as db:
+        assert db["a/1"] == bytes(100)
+
+
 def test_a_failing_disk_at_exit_is_logged(path, run_python):
     code = """
 import resource, sys, dskvs
