@@ -75,6 +75,9 @@ class Waiters:
 async def wait(
     store: Store, loops: Loops, mark: int, level: int, timeout: float | None
 ) -> None:
+    for other in list(loops):
+        if other.is_closed():  # before its timer could look, as after asyncio.run() of a timeout
+            loops.pop(other, None)
     if store._reached(mark, level):
         return
     loop = asyncio.get_running_loop()

@@ -92,6 +92,21 @@ def test_a_timeout(path):
         asyncio.run(main(db))
 
 
+def test_loops_that_ended_before_the_disk_did_are_forgotten():
+    class NeverReached:
+        def _reached(self, mark, level):
+            return False
+
+        def wait(self, mark, level, timeout):
+            raise dskvs.WaitTimeout
+
+    loops = {}
+    for _ in range(20):
+        with pytest.raises(dskvs.WaitTimeout):
+            asyncio.run(_waiting.wait(NeverReached(), loops, 1, dskvs.DURABLE, 0))
+        assert len(loops) <= 1  # the last may be there until the next one comes
+
+
 def test_cancelling_one_waiter_leaves_the_others(path):
     async def main(db):
         for number in range(100):
