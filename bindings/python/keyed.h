@@ -108,10 +108,10 @@ class Keyed {
 
   static PyObject* put_if(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
     if (!check_count("put_if", count, 3, 3)) return nullptr;
-    const void* held = nullptr;
-    if (!read_held(arguments[2], &held)) return nullptr;
+    Held held;
+    if (!held.set(arguments[2])) return nullptr;
     int32_t status = DSKVS_OK;
-    if (!put_value(self, arguments[0], arguments[1], held, &status)) return nullptr;
+    if (!put_value(self, arguments[0], arguments[1], held.value(), &status)) return nullptr;
     if (status != DSKVS_OK) return raise_status(status, Scope::store(self));
     Py_RETURN_NONE;
   }
@@ -119,13 +119,11 @@ class Keyed {
   static PyObject* delete_if(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
     if (!check_count("delete_if", count, 2, 2)) return nullptr;
     Key key;
-    const void* held = nullptr;
-    if (!Scope::set_key(self, arguments[0], &key) || !read_held(arguments[1], &held)) {
-      return nullptr;
-    }
+    Held held;
+    if (!Scope::set_key(self, arguments[0], &key) || !held.set(arguments[1])) return nullptr;
     StoreObject* store = Scope::store(self);
     take_headroom(store, key.size());
-    int32_t status = dskvs_delete_if(store->handle, key.data(), key.size(), held);
+    int32_t status = dskvs_delete_if(store->handle, key.data(), key.size(), held.value());
     if (status != DSKVS_OK && status != DSKVS_NOT_FOUND) return raise_status(status, store);
     return PyBool_FromLong(status == DSKVS_OK);
   }

@@ -51,15 +51,15 @@ PyObject* new_view(Pinned& pinned) {
   return view;
 }
 
-bool read_held(PyObject* held, const void** value) {
-  *value = nullptr;
+bool Held::set(PyObject* held) {
   if (held == Py_None) return true;
   if (PyMemoryView_Check(held)) {
     // The attribute, not the struct: it refuses a view that was released.
     auto exporter = py::reinterpret_steal<py::object>(PyObject_GetAttrString(held, "obj"));
     if (!exporter) return false;
     if (Py_IS_TYPE(exporter.ptr(), pin_type)) {
-      *value = reinterpret_cast<PinObject*>(exporter.ptr())->value;
+      value_ = reinterpret_cast<PinObject*>(exporter.ptr())->value;
+      pin_ = std::move(exporter);
       return true;
     }
   }

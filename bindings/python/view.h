@@ -37,9 +37,20 @@ bool create_pin_type(PyObject* module);
 // A memoryview of `pinned`, which it takes over. NULL with a Python error set.
 PyObject* new_view(Pinned& pinned);
 
-// The value that `held` stands for in a conditional write: NULL for None, else that of a memoryview
-// that new_view() made, or a slice of it. False with a Python error set.
-bool read_held(PyObject* held, const void** value);
+// The value that the held of a conditional write stands for. It is kept as long as this lives:
+// were the memoryview released meanwhile, another entry might come to lie at the same address.
+class Held {
+ public:
+  // `held` is None, or a memoryview that new_view() made, or a slice of it. False with a Python
+  // error set.
+  bool set(PyObject* held);
+
+  const void* value() const { return value_; }  // NULL for None
+
+ private:
+  const void* value_ = nullptr;
+  py::object pin_;
+};
 
 // A bytes object with a copy of `size` bytes; the GIL is given up for a big one, so the source
 // must not be a Python object's. NULL with a Python error set.

@@ -6,8 +6,10 @@ Method: each call once for what it promises and once for what it refuses.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -229,6 +231,49 @@ def test_put_if(db):
     collection = db.collection("a")
     collection.put_if("1", b"four", collection.view("1")[:0])  # a part stands for the whole
     assert db["a/1"] == b"four"
+
+
+def address(view):
+    class Buffer(ctypes.Structure):
+        _fields_ = [("bytes", ctypes.c_void_p), ("rest", ctypes.c_char * 256)]  # a Py_buffer is shorter
+
+    buffer = Buffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
+    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
+    return buffer.bytes
+
+
+def test_put_if_does_not_take_another_entry_for_one_that_lay_there_before(path):
+    """While put_if() copies a big value, another thread releases what is held, and overwrites the key
+    until an entry comes to lie where the held one did."""
+    interval = sys.getswitchinterval()
+    copying = threading.Event()
+
+    def overwrite():
+        copying.wait()
+        held.release()
+        for _ in range(1000):
+            db["a/1"] = bytes(1000)
+            if address(db.view("a/1")) == held_address:
+                break
+
+    with dskvs.open(path, sync_interval_ms=0) as db:
+        db["a/1"] = bytes(1000)
+        db.sync()
+        big = bytes(64 << 20)
+        held = db.view("a/1")
+        held_address = address(held)
+        thread = threading.Thread(target=overwrite)
+        thread.start()
+        sys.setswitchinterval(1000)  # the thread runs when put_if() gives the GIL up, not before
+        try:
+            copying.set()
+            with pytest.raises(dskvs.ConflictError):
+                db.put_if("a/1", big, held)
+        finally:
+            sys.setswitchinterval(interval)
+        thread.join()
+        assert db["a/1"] == bytes(1000)
 
 
 def test_delete_if(db):
