@@ -202,14 +202,14 @@ class Store(_core.Store, BytesMapping):
             return
         except Error:
             pass
-        import warnings
-
         text = f"unclosed {self!r}"
         try:
             self.close()
         except Error as error:
             _lifetime.log_lost(self.path, error)
-        # Last: it raises where warnings are errors.
+        # Last: it raises where warnings are errors, or cannot be imported any more.
+        import warnings
+
         warnings.warn(text, ResourceWarning, source=self)
 
     def __repr__(self) -> str:
