@@ -4,6 +4,7 @@
 // disk with planted faults; after each step the directory is recovered and compared with what the
 // client accepted up to the epoch that the recovery names.
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <random>
@@ -148,31 +149,78 @@ TEST_CASE("full segments are synced before they get a successor, and unlinked wh
   require_recovers(sim.files, sim.client, sim.writer.written_epoch());
 }
 
+namespace {
+
+// Writes all that lives again, into segments that are not those before.
+void rewrite(Simulated& sim, uint32_t round) {
+  const uint64_t before = sim.writer.segment();
+  for (uint32_t key = 0; key < 4; ++key) {
+    sim.client.put("a/" + std::to_string(key), value_of(5000, 10 * round + key));
+    REQUIRE(sim.client.write() == Status::kOk);
+  }
+  sim.writer.rotate_at_next_begin();
+  sim.client.put("a/b", "x");
+  REQUIRE(sim.client.write(before) == Status::kOk);  // and nothing of use stands before that one
+  REQUIRE(sim.writer.sync() == Status::kOk);
+}
+
+size_t count_files(const Simulated& sim, const std::vector<SegmentFile>& segments) {
+  return static_cast<size_t>(
+      std::count_if(segments.begin(), segments.end(), [&](const SegmentFile& segment) {
+        return sim.files.disk().has_file(std::string(kPath) + "/" + SegmentName(segment.id).text);
+      }));
+}
+
+}  // namespace
+
 TEST_CASE("while segments are pinned, those that come later go when nothing lives in them") {
   Simulated sim;
-  const auto rewrite = [&](uint32_t round) {
-    const uint64_t before = sim.writer.segment();
-    for (uint32_t key = 0; key < 4; ++key) {
-      sim.client.put("a/" + std::to_string(key), value_of(5000, 10 * round + key));
-      REQUIRE(sim.client.write() == Status::kOk);
-    }
-    sim.writer.rotate_at_next_begin();
-    sim.client.put("a/b", "x");
-    REQUIRE(sim.client.write(before) == Status::kOk);  // behind this one all is of use
-    REQUIRE(sim.writer.sync() == Status::kOk);
-  };
-  rewrite(1);
+  sim.writer.pin();  // of nothing
+  rewrite(sim, 1);
+  sim.writer.unpin();
   const std::vector<SegmentFile> pinned = sim.writer.live_segments();
   sim.writer.pin();
   for (uint32_t round = 2; round < 20; ++round) {
-    rewrite(round);
+    rewrite(sim, round);
     REQUIRE(sim.writer.segments() <= pinned.size() + 6);
-    for (const SegmentFile& segment : pinned) {
-      REQUIRE(sim.files.disk().has_file(std::string(kPath) + "/" + SegmentName(segment.id).text));
-    }
+    REQUIRE(count_files(sim, pinned) == pinned.size());
   }
   sim.writer.unpin();
   REQUIRE(sim.writer.segments() <= 6);
+  REQUIRE(count_files(sim, pinned) == 0);
+  require_recovers(sim.files, sim.client, sim.writer.written_epoch());
+}
+
+TEST_CASE("what is older than the pinned segments goes as well, and pins add up") {
+  Simulated sim(Errands::kSameThread);
+  const auto unlink_all = [&] {
+    while (sim.writer.has_files_to_unlink()) {
+      sim.writer.start_unlink();
+      REQUIRE(sim.writer.finish_errand() == Status::kOk);
+    }
+  };
+  rewrite(sim, 1);
+  const std::vector<SegmentFile> older = sim.writer.live_segments();
+  rewrite(sim, 2);
+  rewrite(sim, 3);
+  REQUIRE(sim.writer.has_files_to_unlink());
+  const std::vector<SegmentFile> pinned = sim.writer.live_segments();
+  sim.writer.pin();
+  sim.writer.start_unlink();
+  rewrite(sim, 4);  // meanwhile
+  sim.writer.pin();
+  rewrite(sim, 5);
+  rewrite(sim, 6);
+  REQUIRE(sim.writer.finish_errand() == Status::kOk);
+  unlink_all();
+  REQUIRE(count_files(sim, older) == 0);
+  REQUIRE(count_files(sim, pinned) == pinned.size());
+  sim.writer.unpin();
+  unlink_all();
+  REQUIRE(count_files(sim, pinned) == pinned.size());
+  sim.writer.unpin();
+  unlink_all();
+  REQUIRE(count_files(sim, pinned) == 0);
   require_recovers(sim.files, sim.client, sim.writer.written_epoch());
 }
 
