@@ -128,7 +128,7 @@ Status open_target(const SimDisk& disk, uint64_t* entries) {
 }
 
 TEST_CASE("What a crash leaves of a copy is refused, or is all of it") {
-  constexpr uint32_t kEntries = 20;
+  constexpr uint32_t kEntries = 10;
   SimFileSystem files;
   {
     Subject subject(files, kStorePath);
