@@ -284,10 +284,12 @@ class PosixDirectory final : public Directory {
 
   Status sync_entry() override {
     const Descriptor parent = open_at(fd_.get(), "..", O_RDONLY | O_DIRECTORY);
-    // One that cannot be opened is synced with all of its file system.
-    const int result =
-        retried([&] { return parent ? ::fsync(parent.get()) : ::syncfs(fd_.get()); });
-    return result == 0 ? Status::kOk : failed("cannot sync the directory that holds");
+    if (parent && retried([&] { return ::fsync(parent.get()); }) == 0) return Status::kOk;
+    // One that cannot be opened, or of a file system that knows no sync (there is nothing new in it
+    // then: ours is where another one is mounted).
+    const bool other = !parent || errno == EINVAL || errno == EROFS;
+    const bool synced = other && ::syncfs(fd_.get()) == 0;
+    return synced ? Status::kOk : failed("cannot sync the directory that holds");
   }
 
   Status lock(const char* name) override {

@@ -86,13 +86,13 @@ NewStore::~NewStore() {
   if (directory_ == nullptr) return;
   const KeptErrorText kept;  // of what went wrong before
   std::vector<std::string> names;
-  (void)directory_->list(&names);
+  bool emptied = directory_->list(&names) == Status::kOk;
   for (const std::string& name : names) {
     uint64_t id;
     const bool ours = parse_segment_name(name, &id) || name == kReserveName;
-    if (ours) (void)directory_->unlink(name.c_str());
+    if (ours && directory_->unlink(name.c_str()) != Status::kOk) emptied = false;
   }
-  if (directory_->sync() != Status::kOk) return;  // the mark goes last
+  if (!emptied || directory_->sync() != Status::kOk) return;  // the mark goes last
   (void)directory_->unlink(kUnfinishedName);
   (void)directory_->unlink(kLockName);
 }

@@ -1,6 +1,8 @@
-// Goal: a copy never takes or damages a store that came into its target meanwhile.
+// Goal: a copy never takes or damages a store that came into its target meanwhile, and what is left
+// of it is no store.
 // Method: on the simulated file system, a store is made, closed, and left in the target at the one
-// moment that a lock does not cover: after the target was found empty, before it is locked.
+// moment that a lock does not cover: after the target was found empty, before it is locked. Copies
+// are interrupted and made to fail at every call.
 #include <cstring>
 #include <random>
 #include <vector>
@@ -8,6 +10,7 @@
 #include "crash/subject.h"
 #include "store.h"
 #include "support/catch.h"
+#include "support/passing_directory.h"
 
 namespace dskvs::test {
 namespace {
@@ -46,21 +49,41 @@ class IntrudedDirectory : public Directory {
   const std::unique_ptr<Directory> inner_;
 };
 
-class IntrudedFileSystem : public FileSystem {
+// No segment can be unlinked.
+class StubbornDirectory : public PassingDirectory {
  public:
-  explicit IntrudedFileSystem(SimFileSystem& files) : files_(files) {}
+  explicit StubbornDirectory(std::unique_ptr<Directory> inner)
+      : PassingDirectory(*inner), owned_(std::move(inner)) {}
+  Status unlink(const char* name) override {
+    uint64_t id;
+    return parse_segment_name(name, &id) ? fail(Status::kIo, "stays") : inner_.unlink(name);
+  }
+
+ private:
+  const std::unique_ptr<Directory> owned_;
+};
+
+// The target is an IntrudedDirectory, or a StubbornDirectory.
+class OtherTarget : public FileSystem {
+ public:
+  OtherTarget(SimFileSystem& files, bool intruded) : files_(files), intruded_(intruded) {}
 
   Status open_directory(const char* path, Presence presence, const char* marker,
                         std::unique_ptr<Directory>* directory) override {
     const Status status = files_.open_directory(path, presence, marker, directory);
     if (status == Status::kOk && std::string(path) == kTarget) {
-      *directory = std::make_unique<IntrudedDirectory>(files_, std::move(*directory));
+      if (intruded_) {
+        *directory = std::make_unique<IntrudedDirectory>(files_, std::move(*directory));
+      } else {
+        *directory = std::make_unique<StubbornDirectory>(std::move(*directory));
+      }
     }
     return status;
   }
 
  private:
   SimFileSystem& files_;
+  const bool intruded_;
 };
 
 // Keeps the disk as it is at each call, from one on.
@@ -83,7 +106,7 @@ class StillClock : public Clock {
 
 TEST_CASE("A store that appears in the target of a copy before its lock is refused, and stays") {
   SimFileSystem files;
-  IntrudedFileSystem intruded(files);
+  OtherTarget intruded(files, true);
   StillClock clock;
   const Environment environment{
       intruded, clock, [](void* bytes, size_t size) noexcept { std::memset(bytes, 7, size); },
@@ -160,23 +183,29 @@ TEST_CASE("What a crash leaves of a copy is refused, or is all of it") {
     files.set_observer(nullptr);
   }
   SECTION("backup") { back_up(false); }
-  SECTION("a backup that fails at some call") {
-    bool all_failed = false;
-    for (uint64_t call = 0; !all_failed; ++call) {
-      std::unique_ptr<Store> store;
-      REQUIRE(Store::open(kStorePath, {}, environment, &store) == Status::kOk);
-      const uint64_t failing_call = files.calls() + call;
-      files.set_fault({failing_call, SimError::kEio, false});
-      calls.from = failing_call;  // before it, all is as without a fault
-      files.set_observer(&calls);
-      const Status status = store->backup(kTarget);
-      files.set_observer(nullptr);
-      all_failed = status == Status::kOk && files.calls() <= failing_call;
-      files.clear_fault();
-      store->begin_close();
-      (void)store->close();
-      calls.disks.push_back(files.disk());
-      for (const std::string& path : files.disk().files(kTarget)) files.remove(path);
+  OtherTarget stubborn(files, false);
+  for (const bool stays : {false, true}) {
+    DYNAMIC_SECTION("a backup that fails at some call"
+                    << (stays ? ", and what it wrote stays" : "")) {
+      const Environment environment_then{stays ? static_cast<FileSystem&>(stubborn) : files, clock,
+                                         environment.random, true};
+      bool all_failed = false;
+      for (uint64_t call = 0; !all_failed; ++call) {
+        std::unique_ptr<Store> store;
+        REQUIRE(Store::open(kStorePath, {}, environment_then, &store) == Status::kOk);
+        const uint64_t failing_call = files.calls() + call;
+        files.set_fault({failing_call, SimError::kEio, false});
+        calls.from = failing_call;  // before it, all is as without a fault
+        files.set_observer(&calls);
+        const Status status = store->backup(kTarget);
+        files.set_observer(nullptr);
+        all_failed = status == Status::kOk && files.calls() <= failing_call;
+        files.clear_fault();
+        store->begin_close();
+        (void)store->close();
+        calls.disks.push_back(files.disk());
+        for (const std::string& path : files.disk().files(kTarget)) files.remove(path);
+      }
     }
   }
   SECTION("backup of a store opened read-only") { back_up(true); }

@@ -78,13 +78,13 @@ void Content::resize(uint64_t new_size) {
   if (bytes.size() > size) bytes.resize(size);
 }
 
-// Equal contents have equal hashes, however many of their zeros are spelled out.
 void Content::apply(const PendingWrite& write) {
   if (write.bytes->empty()) return resize(write.size_after);
   this->write(write.offset, *write.bytes);
   size = std::max(size, write.size_after);
 }
 
+// Equal contents have equal hashes, however many of their zeros are spelled out.
 uint64_t Content::hash() const {
   static constexpr uint8_t kZeros[64] = {};
   size_t spelled = bytes.size();

@@ -3,7 +3,9 @@
 // what needs another process forks one.
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -97,6 +99,28 @@ TEST_CASE("a directory is made durable wherever it stands, and by its descriptor
   REQUIRE(directory->sync_entry() == Status::kOk);
   std::filesystem::remove(temp / "e");
   REQUIRE(directory->sync_entry() == Status::kOk);  // it has no parent: all is synced
+}
+
+TEST_CASE("a store may stand where a file system is mounted on one that cannot be synced") {
+  constexpr int kSkipped = 77;
+  const int pid = ::fork();
+  if (pid == 0) {
+    const char* const place = "/sys/kernel";
+    const bool mounted = ::unshare(CLONE_NEWNS) == 0 &&
+                         ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+                         ::mount("tmpfs", place, "tmpfs", 0, nullptr) == 0;
+    if (!mounted) ::_exit(kSkipped);
+    const auto directory = open_directory(place);
+    ::_exit(directory != nullptr && directory->sync_entry() == Status::kOk ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(pid, &status, 0) == pid);
+  REQUIRE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == kSkipped) {
+    WARN("skipped: it needs root, and /sys");
+  } else {
+    CHECK(WEXITSTATUS(status) == 0);
+  }
 }
 
 TEST_CASE("what is written is read, in pieces of every size") {
