@@ -25,6 +25,9 @@ int64_t growth(const Entry* entry, const Entry* old) noexcept {
                               (old == nullptr ? 0 : old->bytes()));
 }
 
+// Not a yield: a thread of lower priority may have to run.
+void sleep_a_little() noexcept { std::this_thread::sleep_for(std::chrono::microseconds(20)); }
+
 }  // namespace
 
 // ---- Open.
@@ -122,7 +125,7 @@ Status Store::put(const HashedKey& key, Entry* entry, Condition condition) noexc
     if (first) persister_->reception().wake();
     if (status == Status::kMemory && entry != nullptr) return fail(status, "no memory to put");
     if (status != Status::kClosed) return status;
-    std::this_thread::yield();  // another thread makes or drops the collection: go on after it
+    sleep_a_little();  // another thread makes or drops the collection: go on after it
   }
 }
 
@@ -207,7 +210,7 @@ Status Store::drop(std::string_view name, uint64_t* removed) noexcept {
     if (collection == nullptr || collection->members().count() == 0) return Status::kOk;
     TableTotals totals;
     if (!collection->members().seal(false, &totals)) {
-      std::this_thread::yield();  // another thread ends it
+      sleep_a_little();  // another thread ends it
       continue;
     }
     bool first = false;
@@ -242,7 +245,10 @@ void Store::get_all(std::string_view name, Entry** entries, uint64_t capacity,
 
 void Store::collections(std::vector<Entry*>* entries) {
   uint64_t cursor = 0;
-  do {  // in short sections, however many there are
+  do {  // in short sections, however many there are, and with room for what each finds
+    if (entries->capacity() - entries->size() < Catalog::kPartNodesMax) {
+      entries->reserve(2 * entries->capacity() + Catalog::kPartNodesMax);
+    }
     const ReadSection section;
     Collection* part[Catalog::kPartNodesMax];
     uint32_t size = 0;

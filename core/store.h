@@ -90,6 +90,9 @@ class Store {
 
   // With a manual persister.
   bool step(bool hurry) noexcept { return persister_->step(hurry); }
+  uint64_t pause_us() const noexcept {
+    return persister_->pause_us(environment_.clock.now_us(), false);
+  }
 
  private:
   Store(const Environment& environment, const Options& options,

@@ -168,9 +168,11 @@ void Epochs::count(Lane& lane, const Totals& change, int64_t dirty_bytes) noexce
 // its seeing the change before it goes to sleep.
 bool Epochs::note_change(uint64_t epoch) noexcept {
   uint64_t seen = newest_change_.load(std::memory_order_relaxed);
+  if (seen >= epoch) return false;
+  uint64_t none = 0;  // before the change is seen; the first of those who come at once
+  first_write_us_[epoch % 2].compare_exchange_strong(none, clock_.now_us(),
+                                                     std::memory_order_relaxed);
   while (seen < epoch) {
-    // Before it: who sees the change must not see the time of one in an epoch before.
-    first_write_us_.store(clock_.now_us(), std::memory_order_relaxed);
     if (newest_change_.compare_exchange_weak(seen, epoch, std::memory_order_seq_cst)) return true;
   }
   return false;
@@ -179,7 +181,8 @@ bool Epochs::note_change(uint64_t epoch) noexcept {
 // ---- Anyone.
 
 uint64_t Epochs::open_since_us() const noexcept {
-  return newest_change() == open() ? first_write_us_.load(std::memory_order_relaxed) : 0;
+  const uint64_t epoch = open();
+  return newest_change() == epoch ? first_write_us_[epoch % 2].load(std::memory_order_relaxed) : 0;
 }
 
 Totals Epochs::totals() const noexcept {
@@ -260,7 +263,7 @@ SealedEpoch Epochs::seal() noexcept {
   sealed.epoch = open_.load(std::memory_order_relaxed);
   open_.store(sealed.epoch + 1, std::memory_order_seq_cst);
   reclaimer::wait_for_readers();
-  sealed.first_write_us = first_write_us_.load(std::memory_order_relaxed);
+  sealed.first_write_us = first_write_us_[sealed.epoch % 2].exchange(0, std::memory_order_relaxed);
   bool removals = false;
   for (Lane& lane : lanes_) {
     std::lock_guard guard(lane.lock);

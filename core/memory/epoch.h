@@ -179,7 +179,8 @@ class Epochs {
 
   alignas(64) std::atomic<uint64_t> open_;
   std::atomic<uint64_t> newest_change_;
-  std::atomic<uint64_t> first_write_us_{0};  // of epoch newest_change_
+  // Of the open epoch and the one that is being sealed, by their numbers; 0: nothing changed yet.
+  std::atomic<uint64_t> first_write_us_[2] = {};
   alignas(64) std::atomic<int64_t> dirty_{0};
   Lane lanes_[kLanes];
 

@@ -38,8 +38,8 @@ bool Housekeeping::tidy(uint64_t now_us) noexcept {
   if (!tidying_) {
     epochs_.free_excess_chunks();
     reclaimer::reclaim_all();
-    // Collections that ended with the last epoch are freed after the next.
-    if (epochs_.has_ended()) epochs_.touch();
+    // Collections that ended with the last epoch are freed when the next is durable.
+    if (syncs_ && epochs_.has_ended()) epochs_.touch();
   }
   tidying_ = arena_trim(kSpareBytesQuiet);
   tidy_us_ = tidying_ ? now_us + kTidyPauseUs : UINT64_MAX;

@@ -8,7 +8,8 @@ namespace dskvs {
 
 class Housekeeping {
  public:
-  explicit Housekeeping(Epochs& epochs) noexcept : epochs_(epochs) {}
+  // `syncs`: what is written is synced though nobody asks.
+  Housekeeping(Epochs& epochs, bool syncs) noexcept : epochs_(epochs), syncs_(syncs) {}
   // Memory that is freed from now on is not kept for writers any more.
   ~Housekeeping();
 
@@ -21,6 +22,7 @@ class Housekeeping {
 
  private:
   Epochs& epochs_;
+  const bool syncs_;
   uint64_t epoch_bytes_ = 0;  // of the last one
   uint64_t epochs_written_ = 0;
   uint64_t tidy_us_ = UINT64_MAX;

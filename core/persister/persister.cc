@@ -31,7 +31,7 @@ Persister::Persister(const Environment& environment, const Options& options, Dir
       rescuer_(catalog, epochs, environment.log_shape.rescue_parts_min),
       pace_(options.sync_interval_ms),
       bounds_(environment.log_shape),
-      housekeeping_(epochs),
+      housekeeping_(epochs, options.sync_interval_ms != 0),
       heal_wanted_(!all_is_durable()) {
   // For how long what open found above the durable epoch has been so, nobody knows.
   if (!all_is_durable()) figures_.undurable_since_us = environment.clock.now_us();
@@ -177,11 +177,11 @@ void Persister::rescue() noexcept {
 Status Persister::write_epoch() noexcept {
   uint64_t cpu_before_us = environment_.clock.thread_cpu_us();
   pace_.write_begins(environment_.clock.now_us());
+  if (figures_.unwritten_since_us == 0) figures_.unwritten_since_us = epochs_.open_since_us();
+  publish();
   SealedEpoch sealed = epochs_.seal();
   int64_t accepted = epochs_.totals().bytes_accepted;
   accepted -= std::exchange(bytes_accepted_, accepted);
-  if (figures_.unwritten_since_us == 0) figures_.unwritten_since_us = sealed.first_write_us;
-  publish();
   log_.set_segment_bytes(bounds_.segment_bytes(log_load().live_bytes));
 
   uint64_t segment_before = log_.segment();
@@ -334,7 +334,6 @@ void Persister::run() noexcept {
   drain();
 }
 
-// How long step() will have nothing to do, unless somebody wakes it; UINT64_MAX: for ever.
 uint64_t Persister::pause_us(uint64_t now, bool requests) const noexcept {
   // Asked under the lock that the Worker takes to wake us: the end of a job is never missed.
   if (log_.errand_has_ended()) return 0;
@@ -342,7 +341,8 @@ uint64_t Persister::pause_us(uint64_t now, bool requests) const noexcept {
   if (heal_wanted_) {
     due = pace_.retry_us();
   } else {
-    bool waits_to_write = something_changed() && !writing_is_held();
+    // While there is an errand, its end wakes us; without one, the next step makes room.
+    bool waits_to_write = something_changed() && !(log_.has_errand() && writing_is_held());
     if (waits_to_write || now < pace_.next_write_us()) due = pace_.next_write_us();
     if (!all_is_durable() && !log_.has_errand()) {
       due = std::min(due, pace_.next_sync_us(figures_.undurable_since_us));

@@ -56,6 +56,9 @@ class Persister {
 
   // Does the most urgent thing that is due; `hurry`: or would be later. False: there was nothing.
   bool step(bool hurry) noexcept;
+  // How long step(false) will have nothing to do, unless somebody wakes us; UINT64_MAX: for ever.
+  // `requests`: somebody waits for something else than a sync.
+  uint64_t pause_us(uint64_t now, bool requests) const noexcept;
 
  private:
   enum class CompactStage { kNone, kClean, kUnlink };
@@ -87,7 +90,6 @@ class Persister {
   bool all_is_durable() const noexcept { return log_.durable_epoch() == log_.written_epoch(); }
 
   void run() noexcept;
-  uint64_t pause_us(uint64_t now, bool requests) const noexcept;
   void drain() noexcept;
 
   const Environment environment_;

@@ -371,6 +371,29 @@ TEST_CASE("what is written is not late because a log beyond its bound becomes sm
   REQUIRE(subject.close() == Status::kOk);
 }
 
+TEST_CASE("the persister does not go to sleep over a change, however full the log is") {
+  constexpr uint32_t kKeys = 40;
+  for (const uint64_t sync_interval_ms : {0, 100}) {
+    SimFileSystem files;
+    Subject subject(files, kStorePath, {.segment_bytes_min = 100'000, .slack_bytes = 400'000});
+    REQUIRE(subject.open(false, sync_interval_ms) == Status::kOk);
+    for (uint32_t i = 0; i < 3'000; ++i) {
+      const Operation put{Verb::kPut, i * 7 % kKeys, 5'000 + i % 16 * 20'000, i};
+      REQUIRE(subject.apply(put) == Status::kOk);
+      REQUIRE(subject.pause_us() <= 25'000);
+      // The end of a cleaning is an epoch of its own.
+      for (int pauses = 0; subject.marks().written < subject.marks().accepted; ++pauses) {
+        REQUIRE(pauses < 3);
+        for (uint64_t steps = 0; subject.step(false); ++steps) REQUIRE(steps < 1'000);
+        subject.pass(25'000);
+      }
+    }
+    subject.pass(1'000'000);
+    step_until_quiet(subject);
+    REQUIRE(subject.close() == Status::kOk);
+  }
+}
+
 constexpr uint32_t kBoundKeys = 1'000;
 constexpr uint32_t kBoundValueBytes = 16'000;
 constexpr uint64_t kBoundLiveBytes = kBoundKeys * (kBoundValueBytes + 7);

@@ -72,8 +72,9 @@ Subject::Subject(FileSystem& files, std::string path, const LogShape& log_shape,
     : inside_(std::make_unique<Inside>(files, std::move(path), log_shape, look_us)) {}
 Subject::~Subject() = default;
 
-Status Subject::open(bool read_only) {
+Status Subject::open(bool read_only, uint64_t sync_interval_ms) {
   Options options;
+  options.sync_interval_ms = sync_interval_ms;
   options.read_only = read_only;
   if (read_only) options.presence = Presence::kMustExist;
   return Store::open(inside_->path.c_str(), options, inside_->environment, &inside_->store);
@@ -119,6 +120,8 @@ Status Subject::apply_amid(const Operation& operation) {
 Status Subject::backup(const std::string& path) { return inside_->store->backup(path.c_str()); }
 
 bool Subject::step(bool hurry) { return inside_->store->step(hurry); }
+
+uint64_t Subject::pause_us() const { return inside_->store->pause_us(); }
 
 void Subject::pass(uint64_t us) { inside_->clock.pass(us); }
 

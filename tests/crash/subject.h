@@ -31,7 +31,7 @@ class Subject {
   ~Subject();
 
   // Both give DSKVS statuses; the text is in last_error().
-  Status open(bool read_only = false);
+  Status open(bool read_only = false, uint64_t sync_interval_ms = 100);
   Status close();
   bool is_open() const;
 
@@ -42,6 +42,8 @@ class Subject {
   Status backup(const std::string& path);
   // One step of the persister; false: there was nothing to do.
   bool step(bool hurry = true);
+  // How long the persister would sleep now.
+  uint64_t pause_us() const;
   // Lets time pass on the store's clock.
   void pass(uint64_t us);
   Marks marks() const;

@@ -140,6 +140,33 @@ TEST_CASE("a seal waits for who began while a removal was recorded and not yet m
   }
 }
 
+TEST_CASE("an epoch's first change has its own time, whatever the next epoch does meanwhile") {
+  OneEntry store;
+  const uint64_t before_us = steady_clock().now_us();
+  store.replace(false, [] {});
+  const uint64_t after_us = steady_clock().now_us();
+  const uint64_t sealed_epoch = store.epochs.open();
+  std::optional<SealedEpoch> sealed;
+  {
+    std::optional<Reader> reader{std::in_place};
+    std::thread persister([&] { sealed = store.epochs.seal(); });
+    await([&] { return store.epochs.open() > sealed_epoch; });
+    await([&] { return steady_clock().now_us() > after_us; });
+    store.replace(false, [] {});  // in the next epoch, while the seal waits for the reader
+    CHECK(store.epochs.open_since_us() > after_us);
+    reader.reset();
+    persister.join();
+  }
+  CHECK(sealed->first_write_us >= before_us);
+  CHECK(sealed->first_write_us <= after_us);
+  for (DirtyChunk* chunk; (chunk = sealed->chunks.pop_first()) != nullptr;) {
+    for (uint32_t i = 0; i < chunk->count; ++i) {
+      DirtyRecord::entry(chunk->records[i].word.exchange(0))->unpin();
+    }
+    store.epochs.free_chunk(chunk);
+  }
+}
+
 TEST_CASE("a sweep meets what a sealed collection holds until its drop has an epoch") {
   constexpr int kMembers = 1'000;
   prepare_thread();
@@ -189,7 +216,7 @@ TEST_CASE("a sweep meets what a sealed collection holds until its drop has an ep
 
 TEST_CASE("what an idle thread has retired goes under load too") {
   Epochs epochs(steady_clock(), 1, 1);
-  Housekeeping housekeeping(epochs);
+  Housekeeping housekeeping(epochs, true);
   std::atomic<bool> given_back{false};
   std::atomic<bool> retired{false};
   std::optional<Reader> reader{std::in_place};
