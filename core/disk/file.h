@@ -78,6 +78,17 @@ class Directory {
 
   virtual Status unlink(const char* name) = 0;  // kNotFound, kIo
 
+  // Unlinks those whose names are `wanted`. kIo, kMemory: some may be left.
+  virtual Status unlink_all(bool (*wanted)(std::string_view name)) {
+    std::vector<std::string> names;
+    Status status = list(&names);
+    for (const std::string& name : names) {
+      const Status unlinked = wanted(name) ? unlink(name.c_str()) : Status::kOk;
+      if (unlinked != Status::kOk) status = unlinked;
+    }
+    return status;
+  }
+
   // Cuts a file off behind its first `size` bytes. What cannot be cut stays.
   virtual void cut(const char* /*name*/, uint64_t /*size*/) {}
 

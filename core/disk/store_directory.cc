@@ -85,14 +85,12 @@ Status NewStore::keep() {
 NewStore::~NewStore() {
   if (directory_ == nullptr) return;
   const KeptErrorText kept;  // of what went wrong before
-  std::vector<std::string> names;
-  bool emptied = directory_->list(&names) == Status::kOk;
-  for (const std::string& name : names) {
+  Status status = directory_->unlink_all([](std::string_view name) {
     uint64_t id;
-    const bool ours = parse_segment_name(name, &id) || name == kReserveName;
-    if (ours && directory_->unlink(name.c_str()) != Status::kOk) emptied = false;
-  }
-  if (!emptied || directory_->sync() != Status::kOk) return;  // the mark goes last
+    return parse_segment_name(name, &id) || name == kReserveName;
+  });
+  if (status == Status::kOk) status = directory_->sync();
+  if (status != Status::kOk) return;  // the mark goes last
   (void)directory_->unlink(kUnfinishedName);
   (void)directory_->unlink(kLockName);
 }
