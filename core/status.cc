@@ -1,5 +1,7 @@
 #include "status.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <dskvs/dskvs.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cstdint>
 #include <cstring>

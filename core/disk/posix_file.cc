@@ -6,7 +6,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <pthread.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -20,6 +19,7 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <mutex>
 #include <new>
 #include <tuple>
@@ -393,9 +393,10 @@ class PosixDirectory final : public Directory {
   // Only for the message of the next one who comes, so failing is no failure. Overwritten in place:
   // on a full disk that still works.
   static void write_pid(int fd) {
-    const auto pid = fmt::format_int(::getpid());
-    if (::pwrite(fd, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) return;
-    std::ignore = ::ftruncate(fd, static_cast<off_t>(pid.size()));
+    char text[20];
+    const ssize_t size = std::to_chars(text, std::end(text), ::getpid()).ptr - text;
+    if (::pwrite(fd, text, static_cast<size_t>(size), 0) != size) return;
+    std::ignore = ::ftruncate(fd, size);
   }
 
   Descriptor fd_;

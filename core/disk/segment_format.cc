@@ -2,12 +2,12 @@
 
 #include "checksum.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <bit>
 #include <charconv>
+#include <cinttypes>
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
 
 namespace dskvs {
@@ -65,7 +65,9 @@ bool sizes_fit_type(const FrameHeader& header) {
 
 }  // namespace
 
-SegmentName::SegmentName(uint64_t id) { *fmt::format_to(text, "{:016x}.dskvs", id) = '\0'; }
+SegmentName::SegmentName(uint64_t id) {
+  std::snprintf(text, sizeof text, "%016" PRIx64 ".dskvs", id);
+}
 
 // Only what SegmentName makes is a name.
 bool parse_segment_name(std::string_view name, uint64_t* id) {

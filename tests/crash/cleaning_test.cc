@@ -20,7 +20,7 @@ constexpr LogShape kLargeLog{.segment_bytes_min = 64'000'000, .slack_bytes = 256
 uint64_t log_bytes(const SimDisk& disk) {
   uint64_t bytes = 0;
   for (const std::string& path : disk.files(kStorePath)) {
-    if (path.ends_with(".dskvs")) bytes += disk.read_file(path).size();
+    if (path.ends_with(".dskvs")) bytes += disk.file_size(path);
   }
   return bytes;
 }

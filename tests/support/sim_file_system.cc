@@ -117,6 +117,10 @@ std::vector<uint8_t> SimDisk::read_file(const std::string& path) const {
   return inodes_.at(live_names_.at(path)).content().slice(0, UINT64_MAX);
 }
 
+uint64_t SimDisk::file_size(const std::string& path) const {
+  return inodes_.at(live_names_.at(path)).content().size;
+}
+
 void SimDisk::plant_file(const std::string& path, std::vector<uint8_t> bytes) {
   InodeId id = add_inode();
   const uint64_t size = bytes.size();

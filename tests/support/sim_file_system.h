@@ -98,6 +98,7 @@ class SimDisk {
   std::vector<std::string> files(const std::string& directory) const;
   bool has_file(const std::string& path) const { return live_names_.contains(path); }
   std::vector<uint8_t> read_file(const std::string& path) const;
+  uint64_t file_size(const std::string& path) const;
   void plant_file(const std::string& path, std::vector<uint8_t> bytes);
   void remove_file(const std::string& path);
 

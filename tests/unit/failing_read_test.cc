@@ -320,7 +320,7 @@ TEST_CASE("salvage reads on behind blocks that cannot be read, and lists them") 
   const SmallLog log;
   const Contents all = log.contents();
   for (uint64_t id = 1; id <= 3; ++id) {
-    const uint64_t bytes = log.files.disk().read_file(path_of(id)).size();
+    const uint64_t bytes = log.files.disk().file_size(path_of(id));
     for (uint64_t block = 0; block < bytes; block += 3 * kBlockBytes) {
       SimFileSystem files(log.files.disk());
       const auto inner = open_read_only(files);
@@ -376,7 +376,7 @@ TEST_CASE("a block that a second thread fails to read is an error, and is passed
   const LargeLog log(9 * kMegabyte);
   SimFileSystem files(log.files.disk());
   const auto inner = open_read_only(files);
-  const uint64_t bytes = log.files.disk().read_file(path_of(1)).size();
+  const uint64_t bytes = log.files.disk().file_size(path_of(1));
   for (const uint64_t block : {bytes / 4 / kBlockBytes * kBlockBytes, bytes - kBlockBytes}) {
     BadSectors directory(*inner, SegmentName(1).text, block, block + 1);
     REQUIRE(recover_all(directory).status == Status::kIo);

@@ -256,8 +256,8 @@ TEST_CASE("disk_bytes is what the files occupy") {
   }
   uint64_t bytes = 0;
   const SimDisk disk = sim.files.disk();
-  for (const std::string& path : disk.files(kPath)) bytes += disk.read_file(path).size();
-  bytes -= disk.read_file("/store/dskvs.lock").size();
+  for (const std::string& path : disk.files(kPath)) bytes += disk.file_size(path);
+  bytes -= disk.file_size("/store/dskvs.lock");
   REQUIRE(sim.writer.disk_bytes() == bytes);
 }
 
@@ -657,7 +657,7 @@ TEST_CASE("a reserve that is too small is replaced, and where it cannot be, all 
     client.put("a/2", "two");
     files.set_fault({.call = files.calls() + call, .error = SimError::kEio, .sticky = false});
     if (client.write() == Status::kOk && files.disk().has_file("/store/reserve")) {
-      sizes.insert(files.disk().read_file("/store/reserve").size());
+      sizes.insert(files.disk().file_size("/store/reserve"));
     }
     failed = files.faults_raised() != 0;
     files.clear_fault();
