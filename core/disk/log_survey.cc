@@ -1,8 +1,6 @@
 #include "disk/log_survey.h"
 
 #include <algorithm>
-#include <iterator>
-#include <tuple>
 
 namespace dskvs {
 namespace {
@@ -88,48 +86,6 @@ bool has_changed(Directory& directory, const Survey& survey) {
                      survey.segments.end(), [](const SegmentInfo& a, const SegmentInfo& b) {
                        return a.id == b.id && a.bytes == b.bytes;
                      });
-}
-
-const char* SegmentOrder::refuse(const Frame& frame) {
-  if (frame.type == FrameType::kPad) {
-    return batch_.frames == 0 ? nullptr : "there is padding within a batch";
-  }
-  if (frame.type == FrameType::kCommit) {
-    const CommitPayload payload = decode_commit_payload(frame.value);
-    const bool whole = payload.frames == batch_.frames && payload.digest == batch_.digest &&
-                       payload.bytes == batch_.bytes;
-    if (!whole) return "the commit does not match its batch";
-    if (!accept_commit(payload, frame.offset + frame.bytes)) {
-      return "the commit does not follow the one before it";
-    }
-    batch_ = {};
-    return nullptr;
-  }
-  ++batch_.frames;
-  batch_.bytes += frame.bytes;
-  batch_.digest = add_to_digest(batch_.digest, frame.checksum);
-  return nullptr;
-}
-
-bool SegmentOrder::accept_commit(const CommitPayload& payload, uint64_t end) {
-  const bool in_order =
-      payload.store_id == header_.store_id && payload.first_epoch == last_epoch_ + 1 &&
-      payload.last_epoch >= last_epoch_ && payload.last_epoch < kEpochMax &&
-      (payload.last_epoch > last_epoch_ || payload.frames == 0) &&
-      payload.first_live_segment >= first_live_segment_ &&
-      payload.first_live_segment <= header_.segment_id && payload.durable_epoch >= durable_epoch_;
-  if (!in_order) return false;
-  if (payload.durable_epoch != durable_epoch_) {
-    const auto mark = undurable_.find(payload.durable_epoch);
-    if (mark == undurable_.end()) return false;
-    std::tie(durable_epoch_, durable_end_) = *mark;
-    undurable_.erase(undurable_.begin(), std::next(mark));
-  }
-  if (payload.last_epoch > last_epoch_) undurable_.emplace(payload.last_epoch, end);
-  last_epoch_ = payload.last_epoch;
-  first_live_segment_ = payload.first_live_segment;
-  end_ = end;
-  return true;
 }
 
 }  // namespace dskvs

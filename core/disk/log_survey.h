@@ -7,7 +7,6 @@
 #include "status.h"
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <vector>
 
@@ -54,37 +53,5 @@ struct LogLink {
 // Opens a segment to read its frames up to `end`.
 Status open_frames(Directory& directory, const StoreId& store_id, const SegmentInfo& segment,
                    uint64_t end, SegmentReader* reader);
-
-// The rules that the intact frames of one segment must keep to, in order: keys are keys, batches
-// are whole, epochs and marks go on where they were.
-class SegmentOrder {
- public:
-  explicit SegmentOrder(const SegmentHeader& header)
-      : header_(header),
-        last_epoch_(header.first_epoch - 1),
-        durable_epoch_(header.first_epoch - 1) {}
-
-  // Takes the next frame, or says why it cannot stand here. nullptr: it can.
-  const char* refuse(const Frame& frame);
-
-  uint64_t last_epoch() const { return last_epoch_; }
-  uint64_t end() const { return end_; }  // behind the last commit; 0: there is none
-  uint64_t open_frames() const { return batch_.frames; }  // behind it
-  uint64_t durable_epoch() const { return durable_epoch_; }
-  uint64_t durable_end() const { return durable_end_; }  // of its commit; 0: in a segment before
-  uint64_t first_live_segment() const { return first_live_segment_; }
-
- private:
-  bool accept_commit(const CommitPayload& payload, uint64_t end);
-
-  SegmentHeader header_;
-  CommitPayload batch_;  // what the frames since the last commit ask of theirs
-  uint64_t last_epoch_;
-  uint64_t end_ = 0;
-  uint64_t durable_epoch_;
-  uint64_t durable_end_ = 0;
-  uint64_t first_live_segment_ = 1;
-  std::map<uint64_t, uint64_t> undurable_;  // the last epochs of commits, and their ends
-};
 
 }  // namespace dskvs

@@ -79,7 +79,7 @@ Status Recovery::run(const Progress& progress, uint32_t segments_at_once) {
   if (head_ != nullptr) {
     if (Status status = find_chain(); status != Status::kOk) return status;
     report_.recovered_epoch = chain_.back().segment->header.first_epoch - 1;
-    if (sink_ != nullptr) sink_->begin(head_found_->order.durable_epoch());
+    if (sink_ != nullptr) sink_->begin(head_found_->durable_epoch);
   }
   if (Status status = replay_chain(segments_at_once, meter); status != Status::kOk) return status;
   return meter.finish();
@@ -113,14 +113,13 @@ Status Recovery::find_head(SegmentReader& reader) {
     }
     auto found = std::make_unique<Replayed>(segment->header);
     if (Status status = scan(*segment, reader, found.get()); status != Status::kOk) return status;
-    const SegmentOrder& order = found->order;
     report_.frames_cut += found->frames_cut;
-    if (claimed_epoch_ > order.last_epoch() && broken.file.empty()) {
+    if (claimed_epoch_ > found->last_epoch && broken.file.empty()) {
       broken = {SegmentName(segment->id).text, found->stop, found->kind};
     }
     oldest = &segment->header;
-    if (found->order.end() == 0) continue;
-    if (claimed_epoch_ > order.last_epoch()) break;
+    if (found->end == 0) continue;
+    if (claimed_epoch_ > found->last_epoch) break;
     head_ = &*segment;
     head_found_ = std::move(found);
     return Status::kOk;
@@ -138,8 +137,7 @@ Status Recovery::scan(const SegmentInfo& segment, SegmentReader& reader, Replaye
   Status status = open_frames(directory_, survey_.store_id, segment, segment.bytes, &reader);
   if (status == Status::kOk) status = replay(reader, nullptr, found);
   if (status != Status::kOk) return status;
-  const SegmentOrder& order = found->order;
-  const uint64_t epoch = order.last_epoch() + (order.open_frames() == 0 ? 0 : 1);
+  const uint64_t epoch = found->last_epoch + (found->batch.frames == 0 ? 0 : 1);
   report_.highest_epoch_seen = std::max(report_.highest_epoch_seen, epoch);
   claimed_epoch_ = std::max(claimed_epoch_, segment.header.first_epoch - 1);
   return scan_later_commits(reader, found);
@@ -164,8 +162,8 @@ Status Recovery::scan_later_commits(SegmentReader& reader, Replayed* found) {
 
 // From the head back to the first segment that its last commit calls live.
 Status Recovery::find_chain() {
-  const uint64_t first_live = head_found_->order.first_live_segment();
-  chain_.push_back({head_, head_found_->order.end()});
+  const uint64_t first_live = head_found_->first_live_segment;
+  chain_.push_back({head_, head_found_->end});
   while (true) {
     const SegmentHeader& header = chain_.back().segment->header;
     if (header.previous_segment == 0 || header.previous_segment < first_live) return Status::kOk;
@@ -234,10 +232,8 @@ Status Recovery::finish_replay(const LogLink& link, const Replayed& replayed) {
     return damaged(link.segment->id, 0, "its epochs do not follow those before it");
   }
   if (Status status = replayed.result.again(); status != Status::kOk) return status;
-  if (replayed.order.end() != link.end) {
-    return damaged(link.segment->id, replayed.stop, replayed.kind);
-  }
-  report_.recovered_epoch = replayed.order.last_epoch();
+  if (replayed.end != link.end) return damaged(link.segment->id, replayed.stop, replayed.kind);
+  report_.recovered_epoch = replayed.last_epoch;
   report_.highest_epoch_seen = std::max(report_.highest_epoch_seen, report_.recovered_epoch);
   return sink_ == nullptr ? Status::kOk : sink_->end_segment();
 }
@@ -250,12 +246,11 @@ LogPosition Recovery::position() const {
   position.recovered_epoch = report_.recovered_epoch;
   bool in_head = false;  // the durable point is
   if (head_ != nullptr) {
-    const SegmentOrder& order = head_found_->order;
-    in_head = order.durable_end() != 0;
-    position.head = {.id = head_->id, .bytes = head_->bytes, .end = order.end()};
-    position.durable_epoch = order.durable_epoch();
+    in_head = head_found_->durable_end != 0;
+    position.head = {.id = head_->id, .bytes = head_->bytes, .end = head_found_->end};
+    position.durable_epoch = head_found_->durable_epoch;
     position.durable_segment = in_head ? head_->id : head_->header.previous_segment;
-    position.durable_offset = in_head ? order.durable_end() : head_->header.previous_end;
+    position.durable_offset = in_head ? head_found_->durable_end : head_->header.previous_end;
   }
   for (const SegmentInfo& segment : survey_.segments) {
     const bool is_head = &segment == head_;

@@ -3,6 +3,8 @@
 #include <sys/sysinfo.h>
 
 #include <cstring>
+#include <iterator>
+#include <tuple>
 
 namespace dskvs {
 namespace {
@@ -16,6 +18,51 @@ Status admit_value(uint64_t value_size) {
   const uint64_t bytes = (uint64_t{machine.totalram} + machine.totalswap) * machine.mem_unit;
   if (value_size <= bytes) return Status::kOk;
   return fail(Status::kMemory, "no memory for a value of {} bytes", value_size);
+}
+
+bool accept_commit(const CommitPayload& payload, uint64_t end, Replayed* to) {
+  const bool in_order = payload.store_id == to->header.store_id &&
+                        payload.first_epoch == to->last_epoch + 1 &&
+                        payload.last_epoch >= to->last_epoch && payload.last_epoch < kEpochMax &&
+                        (payload.last_epoch > to->last_epoch || payload.frames == 0) &&
+                        payload.first_live_segment >= to->first_live_segment &&
+                        payload.first_live_segment <= to->header.segment_id &&
+                        payload.durable_epoch >= to->durable_epoch;
+  if (!in_order) return false;
+  if (payload.durable_epoch != to->durable_epoch) {
+    const auto mark = to->undurable.find(payload.durable_epoch);
+    if (mark == to->undurable.end()) return false;
+    std::tie(to->durable_epoch, to->durable_end) = *mark;
+    to->undurable.erase(to->undurable.begin(), std::next(mark));
+  }
+  if (payload.last_epoch > to->last_epoch) to->undurable.emplace(payload.last_epoch, end);
+  to->last_epoch = payload.last_epoch;
+  to->first_live_segment = payload.first_live_segment;
+  to->end = end;
+  return true;
+}
+
+// Takes the next frame, or says why it cannot stand here. nullptr: it can.
+const char* refuse(const Frame& frame, Replayed* to) {
+  CommitPayload& batch = to->batch;
+  if (frame.type == FrameType::kPad) {
+    return batch.frames == 0 ? nullptr : "there is padding within a batch";
+  }
+  if (frame.type == FrameType::kCommit) {
+    const CommitPayload payload = decode_commit_payload(frame.value);
+    const bool whole = payload.frames == batch.frames && payload.digest == batch.digest &&
+                       payload.bytes == batch.bytes;
+    if (!whole) return "the commit does not match its batch";
+    if (!accept_commit(payload, frame.offset + frame.bytes, to)) {
+      return "the commit does not follow the one before it";
+    }
+    batch = {};
+    return nullptr;
+  }
+  ++batch.frames;
+  batch.bytes += frame.bytes;
+  batch.digest = add_to_digest(batch.digest, frame.checksum);
+  return nullptr;
 }
 
 }  // namespace
@@ -34,7 +81,6 @@ Status hand_over(Frame* frame, SegmentReader& reader, RecoverySink* sink) {
 }
 
 Status replay(SegmentReader& reader, RecoverySink* sink, Replayed* replayed) {
-  SegmentOrder& order = replayed->order;
   while (true) {
     replayed->stop = reader.offset();
     Frame frame;
@@ -44,14 +90,14 @@ Status replay(SegmentReader& reader, RecoverySink* sink, Replayed* replayed) {
       if (status == Status::kOk) status = hand_over(&frame, reader, sink);
       if (status != Status::kOk) return status;
     }
-    const char* kind = frame.what == Next::kFrame ? order.refuse(frame) : frame.kind;
+    const char* kind = frame.what == Next::kFrame ? refuse(frame, replayed) : frame.kind;
     if (kind != nullptr) {
       replayed->kind = kind;
-      replayed->frames_cut = order.open_frames() + (frame.what == Next::kEnd ? 0 : 1);
+      replayed->frames_cut = replayed->batch.frames + (frame.what == Next::kEnd ? 0 : 1);
       return Status::kOk;
     }
     if (sink != nullptr && frame.type == FrameType::kCommit) {
-      if (Status status = sink->commit(order.last_epoch()); status != Status::kOk) return status;
+      if (Status status = sink->commit(replayed->last_epoch); status != Status::kOk) return status;
     }
   }
 }
