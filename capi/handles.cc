@@ -8,9 +8,10 @@ namespace {
 constexpr uint32_t kSlotBits = 12;
 constexpr uint32_t kSlots = 1u << kSlotBits;
 
+// Who finds its handle in the slot may read the rest; it changes only while there is none.
 struct alignas(32) Slot {
   std::atomic<dskvs_t> handle{0};  // 0: free, or being closed
-  std::atomic<Store*> store{nullptr};
+  Store* store = nullptr;          // nullptr: free
   uint64_t generation = 0;
   uint32_t forks = 0;
 };
@@ -49,7 +50,7 @@ Status look_up(dskvs_t handle, Store** store) noexcept {
   if (slot.forks != forks.load(std::memory_order_relaxed)) {
     return fail(Status::kForked, "the store was opened by the parent process: open it here");
   }
-  *store = slot.store.load(std::memory_order_relaxed);
+  *store = slot.store;
   return Status::kOk;
 }
 
@@ -57,10 +58,10 @@ Status add_handle(std::unique_ptr<Store>& store, dskvs_t* handle) noexcept {
   std::lock_guard guard(slots_lock);
   for (uint32_t i = 0; i < kSlots; i++) {
     Slot& slot = slots[i];
-    if (slot.store.load(std::memory_order_relaxed) != nullptr) continue;
+    if (slot.store != nullptr) continue;
     slot.generation++;
     slot.forks = forks.load(std::memory_order_relaxed);
-    slot.store.store(store.release(), std::memory_order_relaxed);
+    slot.store = store.release();
     *handle = slot.generation << kSlotBits | i;
     slot.handle.store(*handle, std::memory_order_release);
     return Status::kOk;
@@ -70,9 +71,9 @@ Status add_handle(std::unique_ptr<Store>& store, dskvs_t* handle) noexcept {
 
 Status remove_handle(dskvs_t handle, std::unique_ptr<Store>* store) noexcept {
   Slot& slot = slot_of(handle);
+  Store* found;
   {
     ReadSection section;
-    Store* found;
     Status status = look_up(handle, &found);
     if (status != Status::kOk) return status;
     dskvs_t expected = handle;  // it receives what stands there instead
@@ -80,11 +81,11 @@ Status remove_handle(dskvs_t handle, std::unique_ptr<Store>* store) noexcept {
       return refuse(handle);
     }
   }
-  store->reset(slot.store.load(std::memory_order_relaxed));
+  store->reset(found);
   reclaimer::wait_for_readers();
   (*store)->begin_close();
   std::lock_guard guard(slots_lock);
-  slot.store.store(nullptr, std::memory_order_relaxed);
+  slot.store = nullptr;
   return Status::kOk;
 }
 
