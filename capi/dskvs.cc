@@ -318,16 +318,15 @@ int32_t dskvs_get_all(dskvs_t store, const char* collection, size_t collection_s
 
 int32_t dskvs_delete_all(dskvs_t store, const char* collection, size_t collection_size,
                          uint64_t* removed) {
-  if (removed != nullptr) *removed = 0;
+  uint64_t unasked;
+  if (removed == nullptr) removed = &unasked;
+  *removed = 0;
   return guarded_write([&] {
-    uint64_t count = 0;
     Status status = check_name(collection, collection_size);
     if (status != Status::kOk) return status;
-    status = with_store(store, [&](Store& open) {
-      return open.drop({collection, collection_size}, &count);
+    return with_store(store, [&](Store& open) {
+      return open.drop({collection, collection_size}, removed);
     });
-    if (removed != nullptr) *removed = count;
-    return status;
   });
 }
 
