@@ -7,11 +7,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
-#include <vector>
 
 namespace dskvs {
 
@@ -70,24 +69,15 @@ class Directory {
  public:
   virtual ~Directory() = default;  // gives the lock back
 
-  // The names of all but "." and "..", in no order. kIo.
-  virtual Status list(std::vector<std::string>* names) = 0;
+  // Calls `visit` for the names of all but "." and "..", in no order, until it returns another
+  // status than kOk, and returns that one. It may unlink what it visits. Needs no memory of its
+  // own. kIo.
+  virtual Status each_name(const std::function<Status(const char* name)>& visit) = 0;
 
   // kNotFound (kRead), kIo, kSpace; kCorrupt when the name is there but no regular file.
   virtual Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) = 0;
 
   virtual Status unlink(const char* name) = 0;  // kNotFound, kIo
-
-  // Unlinks those whose names are `wanted`. kIo, kMemory: some may be left.
-  virtual Status unlink_all(bool (*wanted)(std::string_view name)) {
-    std::vector<std::string> names;
-    Status status = list(&names);
-    for (const std::string& name : names) {
-      const Status unlinked = wanted(name) ? unlink(name.c_str()) : Status::kOk;
-      if (unlinked != Status::kOk) status = unlinked;
-    }
-    return status;
-  }
 
   // Cuts a file off behind its first `size` bytes. What cannot be cut stays.
   virtual void cut(const char* /*name*/, uint64_t /*size*/) {}

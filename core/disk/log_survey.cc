@@ -53,17 +53,17 @@ Status open_frames(Directory& directory, const StoreId& store_id, const SegmentI
 
 Status survey_log(Directory& directory, Survey* survey) {
   *survey = Survey{};
-  std::vector<std::string> names;
-  if (Status status = directory.list(&names); status != Status::kOk) return status;
   std::vector<SegmentInfo>& segments = survey->segments;
-  for (const std::string& name : names) {
+  const Status listed = directory.each_name([&](std::string_view name) {
     if (name == kReserveName) survey->reserve = true;
     SegmentInfo info{.id = 0, .bytes = 0, .state = SegmentState::kNoFile, .header = {}};
-    if (!parse_segment_name(name, &info.id)) continue;
+    if (!parse_segment_name(name, &info.id)) return Status::kOk;
     const Status status = read_segment_info(directory, &info);
     if (status != Status::kOk && status != Status::kCorrupt) return status;
     segments.push_back(info);
-  }
+    return Status::kOk;
+  });
+  if (listed != Status::kOk) return listed;
   std::ranges::sort(segments, {}, &SegmentInfo::id);
   for (const SegmentInfo& info : segments) {
     survey->bytes += info.bytes;

@@ -23,7 +23,9 @@ class PatientDirectory final : public Directory {
   // Met so far, by file and offset. Throws bad_alloc.
   std::vector<Damage> unreadable() const;
 
-  Status list(std::vector<std::string>* names) override { return inner_.list(names); }
+  Status each_name(const std::function<Status(const char* name)>& visit) override {
+    return inner_.each_name(visit);
+  }
   Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override;
   Status unlink(const char* name) override { return inner_.unlink(name); }
   Status sync() override { return inner_.sync(); }

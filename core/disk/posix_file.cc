@@ -221,19 +221,21 @@ class PosixDirectory final : public Directory {
     ::close(lock_);
   }
 
-  Status list(std::vector<std::string>* names) override try {
-    names->clear();
-    return each_name([&](const char* name) {
-      names->emplace_back(name);
-      return Status::kOk;
-    });
-  } catch (const std::bad_alloc&) {
-    return fail(Status::kMemory, "no memory to list '{}'", path_);
-  }
-
-  // Without memory for the names: it undoes what failed for want of memory, too.
-  Status unlink_all(bool (*wanted)(std::string_view name)) override {
-    return each_name([&](const char* name) { return wanted(name) ? unlink(name) : Status::kOk; });
+  Status each_name(const std::function<Status(const char* name)>& visit) override {
+    // A stream of its own: the position of fd_ would be shared by all callers.
+    Descriptor fd = open_at(fd_.get(), ".", O_RDONLY | O_DIRECTORY);
+    if (!fd) return failed("cannot open");
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(fd.get()), ::closedir);
+    if (stream == nullptr) return failed("cannot list");
+    fd.release();
+    while (true) {
+      errno = 0;
+      const dirent* entry = ::readdir(stream.get());  // NOLINT(concurrency-mt-unsafe): our stream
+      if (entry == nullptr) return errno == 0 ? Status::kOk : failed("cannot list");
+      const std::string_view name = entry->d_name;
+      const Status status = name == "." || name == ".." ? Status::kOk : visit(entry->d_name);
+      if (status != Status::kOk) return status;
+    }
   }
 
   Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override try {
@@ -317,25 +319,6 @@ class PosixDirectory final : public Directory {
   const std::string& path() const override { return path_; }
 
  private:
-  // Ends with the first status but kOk of `visit`.
-  template <typename Visit>
-  Status each_name(Visit&& visit) {
-    // A stream of its own: the position of fd_ would be shared by all callers.
-    Descriptor fd = open_at(fd_.get(), ".", O_RDONLY | O_DIRECTORY);
-    if (!fd) return failed("cannot open");
-    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(fd.get()), ::closedir);
-    if (stream == nullptr) return failed("cannot list");
-    fd.release();
-    while (true) {
-      errno = 0;
-      const dirent* entry = ::readdir(stream.get());  // NOLINT(concurrency-mt-unsafe): our stream
-      if (entry == nullptr) return errno == 0 ? Status::kOk : failed("cannot list");
-      const std::string_view name = entry->d_name;
-      const Status status = name == "." || name == ".." ? Status::kOk : visit(entry->d_name);
-      if (status != Status::kOk) return status;
-    }
-  }
-
   Status failed(const char* what, const char* name = "") const {
     return fail_errno(status_of(errno), what, path_, name);
   }

@@ -2,23 +2,24 @@
 
 #include "disk/segment_format.h"
 
-#include <algorithm>
+#include <string_view>
 #include <utility>
-#include <vector>
 
 namespace dskvs {
 namespace {
 
-bool marks_a_store(const std::string& name) {
-  uint64_t id;
-  return name == kLockName || parse_segment_name(name, &id);
-}
+struct Contents {
+  uint64_t names = 0;  // without what mkfs leaves
+  bool store = false;  // one of them marks a store
+};
 
-// Without what mkfs leaves.
-Status list_contents(Directory& directory, std::vector<std::string>* names) {
-  const Status status = directory.list(names);
-  std::erase(*names, "lost+found");
-  return status;
+Status look_into(Directory& directory, Contents* contents) {
+  return directory.each_name([contents](std::string_view name) {
+    uint64_t id;
+    if (name != "lost+found") ++contents->names;
+    if (name == kLockName || parse_segment_name(name, &id)) contents->store = true;
+    return Status::kOk;
+  });
 }
 
 }  // namespace
@@ -27,21 +28,20 @@ Status open_store_directory(FileSystem& files, const char* path, Presence presen
                             std::unique_ptr<Directory>* directory) {
   Status status = files.open_directory(path, presence, kLockName, directory);
   if (status != Status::kOk) return status;
-  std::vector<std::string> names;
-  status = list_contents(**directory, &names);
+  Contents found;
+  status = look_into(**directory, &found);
   if (status != Status::kOk) return status;
-  const bool store = std::any_of(names.begin(), names.end(), marks_a_store);
-  if (presence == Presence::kMustBeNew && !names.empty()) {
+  if (presence == Presence::kMustBeNew && found.names != 0) {
     return fail(Status::kPath, "'{}' is there already and is not empty", path);
   }
-  if (!store && !names.empty()) {
+  if (!found.store && found.names != 0) {
     return fail(Status::kPath, "'{}' is neither a store nor an empty directory", path);
   }
-  if (!store && presence == Presence::kMustExist) {
+  if (!found.store && presence == Presence::kMustExist) {
     return fail(Status::kPath, "'{}' holds no store", path);
   }
   // Before the first file: a store stands in a directory that is durable.
-  return store ? Status::kOk : (*directory)->sync_entry();
+  return found.store ? Status::kOk : (*directory)->sync_entry();
 }
 
 Status refuse_unfinished(Directory& directory) {
@@ -58,14 +58,14 @@ Status NewStore::open(FileSystem& files, const char* path) {
   Status status = open_store_directory(files, path, Presence::kMustBeNew, &opened);
   if (status == Status::kOk) status = opened->lock(kLockName);
   if (status != Status::kOk) return status;
-  std::vector<std::string> names;
-  if (status = list_contents(*opened, &names); status != Status::kOk) {
+  Contents found;
+  if (status = look_into(*opened, &found); status != Status::kOk) {
     const KeptErrorText kept;
     (void)opened->unlink(kLockName);
     return status;
   }
   // Before the lock, another process may have made a store here, and closed it.
-  if (names.size() != 1) return fail(Status::kPath, "'{}' is not empty any more", path);
+  if (found.names != 1) return fail(Status::kPath, "'{}' is not empty any more", path);
   directory_ = std::move(opened);
   std::unique_ptr<File> mark;
   status = directory_->open_file(kUnfinishedName, FileMode::kCreate, &mark);
@@ -85,9 +85,10 @@ Status NewStore::keep() {
 NewStore::~NewStore() {
   if (directory_ == nullptr) return;
   const KeptErrorText kept;  // of what went wrong before
-  Status status = directory_->unlink_all([](std::string_view name) {
+  Status status = directory_->each_name([this](const char* name) {
     uint64_t id;
-    return parse_segment_name(name, &id) || name == kReserveName;
+    const bool ours = parse_segment_name(name, &id) || name == std::string_view(kReserveName);
+    return ours ? directory_->unlink(name) : Status::kOk;
   });
   if (status == Status::kOk) status = directory_->sync();
   if (status != Status::kOk) return;  // the mark goes last

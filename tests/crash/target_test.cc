@@ -31,7 +31,9 @@ class IntrudedDirectory : public Directory {
   IntrudedDirectory(SimFileSystem& files, std::unique_ptr<Directory> inner)
       : files_(files), inner_(std::move(inner)) {}
 
-  Status list(std::vector<std::string>* names) override { return inner_->list(names); }
+  Status each_name(const std::function<Status(const char* name)>& visit) override {
+    return inner_->each_name(visit);
+  }
   Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
     return inner_->open_file(name, mode, file);
   }

@@ -3,10 +3,10 @@
 
 #include "disk/file.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace dskvs::test {
 
@@ -14,7 +14,9 @@ namespace dskvs::test {
 class PassingDirectory : public Directory {
  public:
   explicit PassingDirectory(Directory& inner) : inner_(inner) {}
-  Status list(std::vector<std::string>* names) override { return inner_.list(names); }
+  Status each_name(const std::function<Status(const char* name)>& visit) override {
+    return inner_.each_name(visit);
+  }
   Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
     return inner_.open_file(name, mode, file);
   }

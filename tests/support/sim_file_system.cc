@@ -524,19 +524,13 @@ class SimDirectoryImpl : public Directory {
     if (locked_) fs_.locked_.erase(path_);
   }
 
-  Status list(std::vector<std::string>* names) override {
-    std::lock_guard guard(fs_.mutex_);
-    names->clear();
-    SimCall call = fs_.describe(SimOp::kList, path_);
-    if (const SimError* error = fs_.begin(call)) return failed(call, *error);
-    const std::string prefix = path_ + "/";
-    for (const auto& [path, id] : fs_.disk_.live_names_) {
-      if (path.starts_with(prefix)) names->push_back(path.substr(prefix.size()));
+  Status each_name(const std::function<Status(const char* name)>& visit) override {
+    std::vector<std::string> names;
+    Status status = list(&names);
+    for (const std::string& name : names) {
+      if (status == Status::kOk) status = visit(name.c_str());
     }
-    for (const std::string& path : fs_.disk_.directories_) {
-      if (path.starts_with(prefix)) names->push_back(path.substr(prefix.size()));
-    }
-    return done(call);
+    return status;
   }
 
   Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
@@ -614,6 +608,20 @@ class SimDirectoryImpl : public Directory {
   const std::string& path() const override { return path_; }
 
  private:
+  Status list(std::vector<std::string>* names) {
+    std::lock_guard guard(fs_.mutex_);
+    SimCall call = fs_.describe(SimOp::kList, path_);
+    if (const SimError* error = fs_.begin(call)) return failed(call, *error);
+    const std::string prefix = path_ + "/";
+    for (const auto& [path, id] : fs_.disk_.live_names_) {
+      if (path.starts_with(prefix)) names->push_back(path.substr(prefix.size()));
+    }
+    for (const std::string& path : fs_.disk_.directories_) {
+      if (path.starts_with(prefix)) names->push_back(path.substr(prefix.size()));
+    }
+    return done(call);
+  }
+
   Status done(const SimCall& call) { return ended(call, Status::kOk); }
 
   Status ended(const SimCall& call, Status status) {
