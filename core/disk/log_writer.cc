@@ -104,7 +104,7 @@ Status LogWriter::create_segment() {
   if (status != Status::kOk) return abandon(status);
   written_.first_live = durable_.first_live == 0 ? id : durable_.first_live;
   seed_ = FrameSeed(store_id_, id);
-  offset_ = flushed_offset_ = kSegmentStart;
+  offset_ = kSegmentStart;
   staged_bytes_ = cut_bytes_ = 0;
   pieces_.clear();
   make_reserve();
@@ -120,7 +120,6 @@ Status LogWriter::write_segment_header(uint64_t id) {
                          .previous_end = durable_.end,
                          .first_epoch = durable_.epoch + 1},
                         staging_.get());
-  flushed_offset_ = 0;
   const Piece piece{staging_.get(), kBlockBytes};
   if (Status status = write({&piece, 1}, kBlockBytes); status != Status::kOk) return status;
   if (Status status = file_->sync(); status != Status::kOk) return status;
@@ -195,7 +194,7 @@ void LogWriter::cut_piece() {
 
 Status LogWriter::flush() {
   cut_piece();
-  const Status status = write(pieces_, offset_ - flushed_offset_);
+  const Status status = write(pieces_, offset_ - live_.back().bytes);
   staged_bytes_ = cut_bytes_ = 0;
   pieces_.clear();
   return status;
@@ -210,10 +209,9 @@ Status LogWriter::with_room(Call&& call) {
 }
 
 Status LogWriter::write(std::span<const Piece> pieces, uint64_t bytes) {
-  const Status status = with_room([&] { return file_->write(flushed_offset_, pieces); });
+  const Status status = with_room([&] { return file_->write(live_.back().bytes, pieces); });
   if (status != Status::kOk) return status;
-  flushed_offset_ += bytes;
-  live_.back().bytes = flushed_offset_;
+  live_.back().bytes += bytes;
   bytes_written_ += bytes;
   return Status::kOk;
 }

@@ -197,8 +197,7 @@ class LogWriter {
 
   std::unique_ptr<File> file_;
   FrameSeed seed_;
-  uint64_t offset_ = 0;          // of the next frame
-  uint64_t flushed_offset_ = 0;  // up to here the system has it
+  uint64_t offset_ = 0;  // of the next frame; up to live_.back().bytes the system has it
   CommitPayload batch_{};
   Errand errand_ = Errand::kNone;
 

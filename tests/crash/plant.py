@@ -49,8 +49,8 @@ FAULTS = [
      "  durable_ = goal_;\n  durable_.first_live = written_.first_live;\n"),
     ("write_error_ignored", "a short or failed write counts as one",
      "disk/log_writer.cc",
-     "  if (status != Status::kOk) return status;\n  flushed_offset_ += bytes;",
-     "  if (status != Status::kOk && !(PLANTED)) return status;\n  flushed_offset_ += bytes;"),
+     "  if (status != Status::kOk) return status;\n  live_.back().bytes += bytes;",
+     "  if (status != Status::kOk && !(PLANTED)) return status;\n  live_.back().bytes += bytes;"),
     ("no_padding", "durable bytes share a block with later writes",
      "disk/log_writer.cc", "  if (bytes == 0) return Status::kOk;\n  if (bytes < kFrameHeaderBytes)",
      "  if (bytes == 0 || PLANTED) return Status::kOk;\n  if (bytes < kFrameHeaderBytes)"),
@@ -68,7 +68,7 @@ FAULTS = [
      "          Status::kOk) {\n"
      "    written_.first_live = durable_.first_live;\n"
      "    seed_ = FrameSeed(store_id_, live_.back().id);\n"
-     "    offset_ = flushed_offset_ = live_.back().end;\n"
+     "    offset_ = live_.back().bytes = live_.back().end;\n"
      "    staged_bytes_ = cut_bytes_ = 0;\n"
      "    pieces_.clear();\n"
      "  } else if (fresh) {\n"
