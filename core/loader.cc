@@ -1,7 +1,5 @@
 #include "loader.h"
 
-#include <algorithm>
-
 namespace dskvs {
 namespace {
 
@@ -56,8 +54,7 @@ Status Loader::Segment::add(FrameType type, std::string_view key, uint64_t value
 }
 
 Status Loader::Segment::commit(uint64_t last_epoch) {
-  batches_.push_back({last_epoch, {}});
-  batches_.back().changes.swap(pending_);
+  batches_.push_back({last_epoch, std::exchange(pending_, {})});
   return Status::kOk;
 }
 

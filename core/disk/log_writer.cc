@@ -3,7 +3,6 @@
 #include "checksum.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <new>
 #include <utility>

@@ -6,7 +6,6 @@
 #include "disk/segment_replay.h"
 
 #include <algorithm>
-#include <memory>
 
 namespace dskvs {
 namespace {

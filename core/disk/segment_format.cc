@@ -2,7 +2,6 @@
 
 #include "checksum.h"
 
-#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cinttypes>

@@ -118,13 +118,12 @@ Status SegmentReader::next(Frame* frame) {
 }
 
 Status SegmentReader::next_intact(Frame* frame) {
-  const uint64_t offset = offset_;
   Status status = next(frame);
   if (status != Status::kOk || frame->what != Next::kFrame || frame->value != nullptr)
     return status;
   status = read_value(frame, nullptr);
   if (status != Status::kOk || frame->what == Next::kBad) return status;
-  seek(offset);
+  seek(frame->offset);
   return next(frame);
 }
 
