@@ -1,6 +1,7 @@
 #include "disk/log_survey.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace dskvs {
 namespace {
@@ -82,10 +83,8 @@ bool has_changed(Directory& directory, const Survey& survey) {
   Survey now;
   const Status status = survey_log(directory, &now);
   if (status != Status::kOk) return status == Status::kNotFound;
-  return !std::equal(now.segments.begin(), now.segments.end(), survey.segments.begin(),
-                     survey.segments.end(), [](const SegmentInfo& a, const SegmentInfo& b) {
-                       return a.id == b.id && a.bytes == b.bytes;
-                     });
+  const auto seen = [](const SegmentInfo& segment) { return std::pair(segment.id, segment.bytes); };
+  return !std::ranges::equal(now.segments, survey.segments, {}, seen, seen);
 }
 
 }  // namespace dskvs

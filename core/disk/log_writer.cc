@@ -387,8 +387,7 @@ void LogWriter::give_up() {
 }
 
 std::vector<SegmentFile>::const_iterator LogWriter::first_in_use(const Point& commit) const {
-  return std::find_if(live_.begin(), live_.end(),
-                      [&](const SegmentFile& s) { return s.id >= commit.first_live; });
+  return std::ranges::lower_bound(live_, commit.first_live, {}, &SegmentFile::id);
 }
 
 uint64_t LogWriter::bytes_in_use() const {

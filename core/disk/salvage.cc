@@ -196,10 +196,9 @@ Status read_on(Directory& directory, const Progress& progress, RecoverySink* sin
   Walk walk(directory, survey, meter, sink, damage);
   if (Status status = walk.run(); status != Status::kOk) return status;
   *frames = walk.frames();
-  const auto is_its_file = [&](const Damage& found) { return found.file == report.damage.file; };
   if (checked == Status::kOk) {
     damage->clear();
-  } else if (std::none_of(damage->begin(), damage->end(), is_its_file)) {
+  } else if (std::ranges::find(*damage, report.damage.file, &Damage::file) == damage->end()) {
     damage->push_back(report.damage);
   }
   return meter.finish();
