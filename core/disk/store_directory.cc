@@ -45,12 +45,11 @@ Status open_store_directory(FileSystem& files, const char* path, Presence presen
 }
 
 Status refuse_unfinished(Directory& directory) {
-  std::unique_ptr<File> mark;
-  const Status status = directory.open_file(kUnfinishedName, FileMode::kRead, &mark);
-  if (status == Status::kNotFound) return Status::kOk;
-  if (status != Status::kOk) return status;
-  return fail(Status::kPath, "'{}' holds a backup or salvage that is not finished",
-              directory.path());
+  return directory.each_name([&](std::string_view name) {
+    if (name != kUnfinishedName) return Status::kOk;
+    return fail(Status::kPath, "'{}' holds a backup or salvage that is not finished",
+                directory.path());
+  });
 }
 
 Status NewStore::open(FileSystem& files, const char* path) {

@@ -364,6 +364,14 @@ TEST_CASE("The last error belongs to its thread, and to its last error") {
   REQUIRE(put(store, "a/b", "v") == DSKVS_OK);
   REQUIRE(contains(store, "a/c") == DSKVS_NOT_FOUND);
   REQUIRE(text == dskvs_last_error());  // only errors have something to say
+  TempDir temp;
+  for (int opens = 0; opens < 2; opens++) {
+    dskvs_t other;
+    REQUIRE(dskvs_open((temp / "other").c_str(), nullptr, &other) == DSKVS_OK);
+    REQUIRE(put(other, "a/b", "v") == DSKVS_OK);
+    REQUIRE(dskvs_close(other) == DSKVS_OK);
+    REQUIRE(text == dskvs_last_error());
+  }
 }
 
 TEST_CASE(
