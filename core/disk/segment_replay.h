@@ -1,8 +1,8 @@
 // Hands the frames of one segment of the log to a sink.
 #pragma once
 
-#include "disk/log_survey.h"
 #include "disk/recovery.h"
+#include "disk/segment_format.h"
 #include "disk/segment_reader.h"
 
 #include <cstdint>
