@@ -1,6 +1,5 @@
 #include "store.h"
 
-#include "disk/backup.h"
 #include "disk/store_directory.h"
 #include "loader.h"
 #include "store_copy.h"

@@ -1,9 +1,11 @@
-// Which directories are stores, and which may become one.
+// Which directories are stores, which may become one, and how a log is copied from one to another.
 #pragma once
 
 #include "disk/file.h"
+#include "disk/segment_format.h"
 
 #include <memory>
+#include <vector>
 
 namespace dskvs {
 
@@ -35,5 +37,10 @@ class NewStore {
  private:
   std::unique_ptr<Directory> directory_;
 };
+
+// Copies `segments`, each up to its end, from one directory to the other, which holds none, and
+// syncs files and directory. After a failure the caller removes what was made. kNotFound: a segment
+// went away. kIo, kSpace, kMemory.
+Status copy_segments(Directory& from, Directory& to, const std::vector<SegmentFile>& segments);
 
 }  // namespace dskvs

@@ -15,7 +15,6 @@
 #include <filesystem>
 #include <random>
 
-#include "disk/backup.h"
 #include "disk/store_directory.h"
 #include "support/catch.h"
 #include "support/log_client.h"
