@@ -9,15 +9,12 @@ namespace {
 // kCorrupt: what bears the segment's name is no file; `*info` says so already.
 Status read_segment_info(Directory& directory, SegmentInfo* info) {
   std::unique_ptr<File> file;
-  if (Status status = open_segment(directory, info->id, &file); status != Status::kOk) {
-    return status;
-  }
-  if (Status status = file->size(&info->bytes); status != Status::kOk) return status;
   std::array<std::byte, kBlockBytes> block;
   size_t got = 0;
-  if (Status status = file->read(0, block.data(), block.size(), &got); status != Status::kOk) {
-    return status;
-  }
+  Status status = directory.open_file(SegmentName(info->id).text, FileMode::kRead, &file);
+  if (status == Status::kOk) status = file->size(&info->bytes);
+  if (status == Status::kOk) status = file->read(0, block.data(), block.size(), &got);
+  if (status != Status::kOk) return status;
   const HeaderState state = decode_segment_header(block.data(), got, &info->header);
   if (state == HeaderState::kLaterVersion) {
     return fail(Status::kVersion, "'{}/{}' is of a later format version than {}", directory.path(),
@@ -39,14 +36,10 @@ const SegmentInfo* Survey::find(uint64_t id) const {
   return at != segments.end() && at->id == id ? &*at : nullptr;
 }
 
-Status open_segment(Directory& directory, uint64_t id, std::unique_ptr<File>* file) {
-  return directory.open_file(SegmentName(id).text, FileMode::kRead, file);
-}
-
 Status open_frames(Directory& directory, const StoreId& store_id, const SegmentInfo& segment,
                    uint64_t end, SegmentReader* reader) {
   std::unique_ptr<File> file;
-  const Status status = open_segment(directory, segment.id, &file);
+  const Status status = directory.open_file(SegmentName(segment.id).text, FileMode::kRead, &file);
   if (status != Status::kOk) return status;
   reader->open(std::move(file), FrameSeed(store_id, segment.id), std::min(kSegmentStart, end), end);
   return Status::kOk;

@@ -42,8 +42,6 @@ Status survey_log(Directory& directory, Survey* survey);
 // Whether the directory's segments, or their sizes, are no longer what `survey` says.
 bool has_changed(Directory& directory, const Survey& survey);
 
-Status open_segment(Directory& directory, uint64_t id, std::unique_ptr<File>* file);
-
 // A segment of the log, and where the log leaves it.
 struct LogLink {
   const SegmentInfo* segment;
