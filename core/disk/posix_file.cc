@@ -246,7 +246,9 @@ class PosixDirectory final : public Directory {
     Descriptor fd = open_at(
         fd_.get(), name, (create ? O_RDWR | O_CREAT | O_EXCL : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK,
         kFileMode, create);
-    if (!fd) return open_failed(create, name);
+    if (!fd && create) return failed("cannot create", name);
+    if (!fd && (errno == ELOOP || errno == ENXIO)) return no_regular_file(name);
+    if (!fd) return failed_or_gone("cannot open", name);
     struct stat info;
     if (::fstat(fd.get(), &info) != 0) return failed("cannot stat", name);
     if (!S_ISREG(info.st_mode)) return no_regular_file(name);
@@ -330,12 +332,6 @@ class PosixDirectory final : public Directory {
 
   Status no_regular_file(const char* name) const {
     return fail(Status::kCorrupt, "'{}/{}' is no regular file", path_, name);
-  }
-
-  Status open_failed(bool create, const char* name) const {
-    if (create) return failed("cannot create", name);
-    if (errno == ELOOP || errno == ENXIO) return no_regular_file(name);
-    return failed_or_gone("cannot open", name);
   }
 
   Status open_lock(const char* name, Descriptor* fd) const {
