@@ -33,7 +33,7 @@ class Recovery {
   Status damaged(uint64_t segment_id, uint64_t offset, const char* kind);
   Status missing(uint64_t segment_id);
   Status check_headers();
-  Status find_head(SegmentReader& reader);
+  Status find_head(ProgressMeter& meter);
   Status scan(const SegmentInfo& segment, SegmentReader& reader, Replayed* found);
   Status scan_later_commits(SegmentReader& reader, Replayed* found);
   Status find_chain();
@@ -72,10 +72,7 @@ Status Recovery::run(const Progress& progress, uint32_t segments_at_once) {
   // The newest segment is read twice.
   const uint64_t newest_bytes = survey_.segments.empty() ? 0 : survey_.segments.back().bytes;
   ProgressMeter meter(progress, survey_.bytes + newest_bytes);
-  {
-    SegmentReader reader(meter);
-    if (Status status = find_head(reader); status != Status::kOk) return status;
-  }
+  if (Status status = find_head(meter); status != Status::kOk) return status;
   if (head_ != nullptr) {
     if (Status status = find_chain(); status != Status::kOk) return status;
     report_.recovered_epoch = chain_.back().segment->header.first_epoch - 1;
@@ -103,7 +100,8 @@ Status Recovery::check_headers() {
 
 // Newest first: a segment whose first batch is not whole was being begun when a crash came, and the
 // one before it still counts. But what such a segment tells about its past is true.
-Status Recovery::find_head(SegmentReader& reader) {
+Status Recovery::find_head(ProgressMeter& meter) {
+  SegmentReader reader(meter);
   Damage broken;  // where the newest segment that should reach what is claimed ends
   const SegmentHeader* oldest = nullptr;
   for (auto segment = survey_.segments.rbegin(); segment != survey_.segments.rend(); ++segment) {
