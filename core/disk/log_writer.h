@@ -52,8 +52,6 @@ class LogWriter {
   LogWriter(Directory& directory, LogPosition position, uint64_t segment_bytes,
             Worker* worker = nullptr);
   ~LogWriter();
-  LogWriter(const LogWriter&) = delete;
-  LogWriter& operator=(const LogWriter&) = delete;
 
   // True before the first batch of a session and after an abandonment.
   bool continues_from_durable() const { return file_ == nullptr; }

@@ -22,9 +22,6 @@ Status refuse_unfinished(Directory& directory);
 // or, like what a crash leaves of it, is refused by refuse_unfinished().
 class NewStore {
  public:
-  NewStore() = default;
-  NewStore(const NewStore&) = delete;
-  NewStore& operator=(const NewStore&) = delete;
   ~NewStore();
 
   // `path` must be new or empty. Locks it: then it is empty still, and whatever appears in it is

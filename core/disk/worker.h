@@ -27,8 +27,6 @@ class Worker {
   Worker(bool one_thread, std::function<void()> ended)
       : one_thread_(one_thread), ended_(std::move(ended)) {}
   ~Worker();
-  Worker(const Worker&) = delete;
-  Worker& operator=(const Worker&) = delete;
 
   // REQUIRES: the last job was waited for; this one does not throw.
   void start(Job job) noexcept;
