@@ -5,6 +5,7 @@
 #include "handles.h"
 #include "world.h"
 
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <new>
@@ -60,6 +61,16 @@ int32_t guarded(Status outputs, Body&& body) noexcept {
   } catch (...) {
     return static_cast<int32_t>(fail(Status::kInternal, "an unknown exception"));
   }
+}
+
+// Likewise, for what works on files: of failures that it overcame, who succeeds says nothing.
+template <typename Body>
+int32_t guarded_io(Status outputs, Body&& body) noexcept {
+  char before[kErrorTextSizeMax + 1];
+  std::strcpy(before, last_error());
+  const int32_t status = guarded(outputs, body);
+  if (status == DSKVS_OK) set_last_error(before);
+  return status;
 }
 
 // Likewise, for writers.
@@ -199,7 +210,7 @@ int32_t dskvs_options_init(dskvs_options* options, size_t size) {
 }
 
 int32_t dskvs_open(const char* path, const dskvs_options* options, dskvs_t* store) {
-  return guarded(outputs(store, "store"), [&] {
+  return guarded_io(outputs(store, "store"), [&] {
     return with_options(path, options, [&](const Options& parsed) {
       std::unique_ptr<Store> opened;
       Status status = Store::open(path, parsed, world(), &opened);
@@ -214,7 +225,7 @@ int32_t dskvs_open(const char* path, const dskvs_options* options, dskvs_t* stor
 }
 
 int32_t dskvs_close(dskvs_t store) {
-  return guarded(Status::kOk, [&] {
+  return guarded_io(Status::kOk, [&] {
     std::unique_ptr<Store> closing;
     Status status = remove_handle(store, &closing);
     if (status != Status::kOk) return status;
@@ -448,20 +459,20 @@ int32_t dskvs_stats(dskvs_t store, dskvs_stats_t* stats) {
 }
 
 int32_t dskvs_compact(dskvs_t store) {
-  return guarded(Status::kOk, [&] {
+  return guarded_io(Status::kOk, [&] {
     return with_pinned_store(store, [](Store& open) { return open.compact(); });
   });
 }
 
 int32_t dskvs_backup(dskvs_t store, const char* path) {
-  return guarded(check_given(path, "path"), [&] {
+  return guarded_io(check_given(path, "path"), [&] {
     return with_pinned_store(store, [&](Store& open) { return open.backup(path); });
   });
 }
 
 int32_t dskvs_verify(const char* path, const dskvs_options* options, dskvs_list** damage) {
   if (damage != nullptr) *damage = nullptr;
-  return guarded(Status::kOk, [&] {
+  return guarded_io(Status::kOk, [&] {
     return with_options(path, options, [&](const Options& parsed) {
       const auto fill = [&](std::vector<Entry*>* entries) {
         return verify_store(path, parsed, world(), entries);
@@ -474,7 +485,7 @@ int32_t dskvs_verify(const char* path, const dskvs_options* options, dskvs_list*
 int32_t dskvs_salvage(const char* path, const char* target, const dskvs_options* options,
                       dskvs_list** damage) {
   if (damage != nullptr) *damage = nullptr;
-  return guarded(check_given(target, "target"), [&] {
+  return guarded_io(check_given(target, "target"), [&] {
     return with_options(path, options, [&](const Options& parsed) {
       return make_list(damage, [&](std::vector<Entry*>* entries) {
         return salvage_store(path, target, parsed, world(), entries);

@@ -410,7 +410,6 @@ uint64_t LogWriter::disk_bytes() const {
 
 // Whether there is one, of whatever size.
 bool LogWriter::find_reserve() {
-  const KeptErrorText kept;  // that there is none is no failure
   std::unique_ptr<File> file;
   Status status = directory_.open_file(kReserveName, FileMode::kRead, &file);
   if (status == Status::kOk) status = file->size(&reserve_bytes_);

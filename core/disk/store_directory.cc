@@ -24,30 +24,24 @@ Status look_into(Directory& directory, Contents* contents) {
   });
 }
 
-Status copy_bytes(File& from, File& to, uint64_t end, std::byte* buffer) {
-  for (uint64_t offset = 0; offset < end;) {
-    const size_t want = std::min<uint64_t>(kCopyBytes, end - offset);
-    size_t got = 0;
-    Status status = from.read(offset, buffer, want, &got);
-    if (status == Status::kOk && got != want) {
-      status = fail(Status::kIo, "a segment is shorter than its log");
-    }
-    const Piece piece{buffer, got};
-    if (status == Status::kOk) status = to.write(offset, {&piece, 1});
-    if (status != Status::kOk) return status;
-    to.start_writeback(offset, got);
-    offset += got;
-  }
-  return Status::kOk;
-}
-
 Status copy_segment(Directory& from, Directory& to, const SegmentFile& segment, std::byte* buffer) {
   const SegmentName name(segment.id);
   std::unique_ptr<File> source;
   std::unique_ptr<File> target;
   Status status = from.open_file(name.text, FileMode::kRead, &source);
   if (status == Status::kOk) status = to.open_file(name.text, FileMode::kCreate, &target);
-  if (status == Status::kOk) status = copy_bytes(*source, *target, segment.end, buffer);
+  for (uint64_t offset = 0; status == Status::kOk && offset < segment.end;) {
+    const size_t bytes = std::min<uint64_t>(kCopyBytes, segment.end - offset);
+    size_t got = 0;
+    status = source->read(offset, buffer, bytes, &got);
+    if (status == Status::kOk && got != bytes) {
+      status = fail(Status::kIo, "'{}/{}' is shorter than its log", from.path(), name.text);
+    }
+    const Piece piece{buffer, bytes};
+    if (status == Status::kOk) status = target->write(offset, {&piece, 1});
+    if (status == Status::kOk) target->start_writeback(offset, bytes);
+    offset += bytes;
+  }
   if (status == Status::kOk) status = target->sync();
   if (status == Status::kOk) status = target->close();
   return status;
