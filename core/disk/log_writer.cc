@@ -275,7 +275,9 @@ void LogWriter::end_unlink(Status status) {
   --unlinks_to_try_;
   const SegmentFile segment = garbage_.front();
   garbage_.erase(garbage_.begin());
-  if (status != Status::kOk && status != Status::kNotFound) garbage_.push_back(segment);
+  if (status == Status::kOk || status == Status::kNotFound) return;
+  garbage_.push_back(segment);
+  unlink_error_ = KeptFailure(status);
 }
 
 Status LogWriter::end_sync(Status status) {
@@ -306,7 +308,7 @@ void LogWriter::became_durable() {
   zombies_.clear();
   garbage_.insert(garbage_.end(), abandoned_.begin(), abandoned_.end());
   abandoned_.clear();
-  note_garbage();
+  retry_unlinks();
 }
 
 // After a failed write, unlike after a failed sync, the batches before it can still be made
@@ -337,7 +339,7 @@ Status LogWriter::abandon(Status status) {
     garbage_.insert(garbage_.end(), abandoned_.begin(), abandoned_.end());
     abandoned_.assign(1, left);
   }
-  note_garbage();
+  retry_unlinks();
   return status;
 }
 
@@ -348,16 +350,17 @@ void LogWriter::pin() {
 
 void LogWriter::unpin() {
   --pins_;
-  note_garbage();
+  retry_unlinks();
 }
 
-void LogWriter::note_garbage() {
+void LogWriter::retry_unlinks() {
   // What is being unlinked stays in front.
   const auto first = garbage_.begin() + (errand_ == Errand::kUnlink ? 1 : 0);
   const auto pinned = std::stable_partition(first, garbage_.end(), [&](const SegmentFile& s) {
     return pins_ == 0 || s.id < pinned_from_ || s.id > pinned_through_;
   });
   unlinks_to_try_ = static_cast<size_t>(pinned - garbage_.begin());
+  unlink_error_ = {};
   if (worker_ == nullptr) unlink_garbage();
 }
 

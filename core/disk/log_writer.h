@@ -90,6 +90,10 @@ class LogWriter {
   // Begins to unlink one file. REQUIRES: a Worker, no errand, has_files_to_unlink().
   void start_unlink();
   bool has_files_to_unlink() const { return unlinks_to_try_ != 0; }
+  // What could not be unlinked is tried again, as it is whenever something new happens.
+  void retry_unlinks();
+  // Why one could not be unlinked, of those that were tried since something new happened.
+  Status unlink_error() const { return unlink_error_.again(); }
   bool has_errand() const { return errand_ != Errand::kNone; }
   bool errand_has_ended() const { return has_errand() && worker_->has_ended(); }
   // Waits for the errand, if there is one. kIo, kSpace: the sync failed.
@@ -167,7 +171,6 @@ class LogWriter {
   void became_durable();
   Status abandon_after_write(Status status);
   Status abandon(Status status);
-  void note_garbage();
   void unlink_garbage();
   bool find_reserve();
   void make_reserve();
@@ -189,6 +192,7 @@ class LogWriter {
   std::vector<SegmentFile> abandoned_;  // the last one left that holds commits above durable_.epoch
   std::vector<SegmentFile> garbage_;    // to be unlinked when no pin forbids it, from the front
   size_t unlinks_to_try_ = 0;           // of them, until something new happens
+  KeptFailure unlink_error_;
   uint64_t pins_ = 0;
   uint64_t pinned_from_ = 0;  // while there are pins; both segments, inclusive
   uint64_t pinned_through_ = 0;

@@ -133,12 +133,14 @@ bool Persister::step_compact() noexcept {
       return true;
     case CompactStage::kClean:
       if (rescuer_.cleaning()) return false;
-      if (sync_log(true) == Status::kOk) compact_stage_ = CompactStage::kUnlink;
+      if (sync_log(true) != Status::kOk) return true;
+      log_.retry_unlinks();
+      compact_stage_ = CompactStage::kUnlink;
       return true;
     case CompactStage::kUnlink:
       if (log_.has_errand()) return false;  // it unlinks, until nothing is left
       compact_stage_ = CompactStage::kNone;
-      reception_.compaction_done(compaction_);
+      reception_.compaction_done(compaction_, log_.unlink_error());
       return true;
   }
   return false;

@@ -66,7 +66,9 @@ Status Reception::compact() noexcept {
   std::unique_lock lock(mutex_);
   uint64_t compaction = ++compactions_wanted_;
   wake_.notify_one();
-  return wait_until(lock, DSKVS_FOREVER, [&] { return compactions_done_ >= compaction; });
+  const Status status =
+      wait_until(lock, DSKVS_FOREVER, [&] { return compactions_done_ >= compaction; });
+  return status == Status::kOk ? compaction_result_.again() : status;
 }
 
 Status Reception::begin_snapshot(std::vector<SegmentFile>* segments) noexcept {
@@ -152,9 +154,10 @@ uint64_t Reception::compaction_wanted() noexcept {
   return compactions_done_ == compactions_wanted_ ? 0 : compactions_wanted_;
 }
 
-void Reception::compaction_done(uint64_t compaction) noexcept {
+void Reception::compaction_done(uint64_t compaction, Status result) noexcept {
   std::lock_guard guard(mutex_);
   compactions_done_ = compaction;
+  compaction_result_ = KeptFailure(result);
   changed_.notify_all();
 }
 

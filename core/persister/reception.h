@@ -95,7 +95,8 @@ class Reception {
   }
   // The newest of the compactions that are wanted; 0: none is.
   uint64_t compaction_wanted() noexcept;
-  void compaction_done(uint64_t compaction) noexcept;
+  // The calling thread's last error explains the result.
+  void compaction_done(uint64_t compaction, Status result) noexcept;
   // The mark that a snapshot has to cover; nothing: none is wanted.
   std::optional<uint64_t> snapshot_wanted() noexcept;
   // False: nobody wants it any more.
@@ -127,6 +128,7 @@ class Reception {
   bool stopping_ = false;
   uint64_t compactions_wanted_ = 0;
   uint64_t compactions_done_ = 0;
+  KeptFailure compaction_result_;                 // of the last one done
   std::vector<SegmentFile>* snapshot_ = nullptr;  // of the one who wants it; nullptr: nobody
   uint64_t snapshot_mark_ = 0;
   uint32_t ended_snapshots_ = 0;

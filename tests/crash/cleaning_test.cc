@@ -584,6 +584,31 @@ TEST_CASE("a compaction goes on by itself, and begins again when any call to the
   REQUIRE(call > 10);
 }
 
+TEST_CASE("a compaction says OK only when what is of no use is gone, whatever call failed") {
+  uint64_t call = 0;
+  bool failed = true;
+  bool left = false;
+  for (; failed; ++call) {
+    SimFileSystem files;
+    leave_garbage(files, 30);
+    Subject subject(files, kStorePath, kLargeLog);
+    REQUIRE(subject.open() == Status::kOk);
+    files.set_fault({files.calls() + call, SimError::kEio, true});
+    const Status status = subject.apply({Verb::kCompact});
+    failed = files.faults_raised() != 0;
+    const bool gone = log_bytes(files.disk()) < 20'000;
+    REQUIRE((status != Status::kOk || gone));
+    if (status == Status::kIo && !subject.marks().failing) left = true;
+    files.clear_fault();
+    step_until_quiet(subject);
+    REQUIRE(subject.apply({Verb::kCompact}) == Status::kOk);
+    REQUIRE(log_bytes(files.disk()) < 20'000);
+    REQUIRE(subject.close() == Status::kOk);
+  }
+  REQUIRE(call > 5);
+  REQUIRE(left);
+}
+
 TEST_CASE("a write that fails in the middle of many drops loses none of them") {
   SimFileSystem files;
   Subject subject(files, kStorePath, kLargeLog);

@@ -114,7 +114,7 @@ TEST_CASE("compactions are wanted until they are done, and the persister sleeps 
   Reception& reception = alone.reception;
   step = [&] {
     CHECK(alone.has_requests());
-    reception.compaction_done(reception.compaction_wanted());
+    reception.compaction_done(reception.compaction_wanted(), Status::kOk);
     return true;
   };
   CHECK(reception.compact() == Status::kOk);
