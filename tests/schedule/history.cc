@@ -1,0 +1,168 @@
+#include "schedule/history.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace dskvs::test::schedule {
+namespace {
+
+constexpr const char* kNames[kCallKinds] = {"put",        "put_if_absent", "get",     "delete",
+                                            "get_all",    "delete_all",    "written", "durable",
+                                            "is_written", "sync",          "compact"};
+
+bool is_promise(CallKind kind) { return kind >= CallKind::kWritten; }
+
+// Whether it says that what returned before it is on the disk; for a power cut, for good.
+bool promises(const Call& call, bool power_cut) {
+  if (call.status != Status::kOk) return false;
+  switch (call.kind) {
+    case CallKind::kDurable:
+    case CallKind::kSync:
+      return true;
+    case CallKind::kWritten:
+    case CallKind::kPoll:
+      return !power_cut;
+    default:
+      return false;
+  }
+}
+
+// Applies the call; false: it could not have answered so.
+bool apply(const Call& call, Contents* contents) {
+  Members& members = (*contents)[call.collection];
+  uint32_t& at = members[call.member];
+  const bool ok = call.status == Status::kOk;
+  switch (call.kind) {
+    case CallKind::kPut:
+      at = call.value;
+      return ok;
+    case CallKind::kPutIfAbsent:
+      if (ok != (at == 0)) return false;
+      if (ok) at = call.value;
+      return ok || call.status == Status::kConflict;
+    case CallKind::kGet:
+      return ok ? at == call.value : at == 0 && call.status == Status::kNotFound;
+    case CallKind::kDelete:
+      if (ok != (at != 0)) return false;
+      at = 0;
+      return ok || call.status == Status::kNotFound;
+    case CallKind::kGetAll:
+      return members == call.all;
+    case CallKind::kDeleteAll: {
+      const auto there = kMembers - std::count(members.begin(), members.end(), 0u);
+      members = {};
+      return ok && there == call.value;
+    }
+    default:
+      return true;
+  }
+}
+
+}  // namespace
+
+Orders::Orders(const Calls& calls, const Contents& before) {
+  for (const auto& client : calls) {
+    calls_.emplace_back();
+    promises_.emplace_back();
+    for (const Call& call : client) {
+      if (call.begin != 0) (is_promise(call.kind) ? promises_ : calls_).back().push_back(call);
+    }
+  }
+  std::vector<State> open{{std::vector<uint32_t>(calls_.size()), before}};
+  states_.insert(open[0]);
+  while (!open.empty()) {
+    const State state = std::move(open.back());
+    open.pop_back();
+    // Nobody may come after a call that has ended.
+    uint64_t first_end = UINT64_MAX;
+    for (size_t c = 0; c < calls_.size(); ++c) {
+      if (state.done[c] < calls_[c].size()) {
+        first_end = std::min(first_end, calls_[c][state.done[c]].end);
+      }
+    }
+    for (size_t c = 0; c < calls_.size(); ++c) {
+      if (state.done[c] == calls_[c].size()) continue;
+      const Call& call = calls_[c][state.done[c]];
+      State after = state;
+      if (call.begin > first_end || !apply(call, &after.contents)) continue;
+      after.done[c]++;
+      if (states_.insert(after).second) open.push_back(std::move(after));
+    }
+  }
+}
+
+bool Orders::is_all(const State& state) const {
+  for (size_t c = 0; c < calls_.size(); ++c) {
+    if (state.done[c] != calls_[c].size()) return false;
+  }
+  return true;
+}
+
+bool Orders::answers_can_be() const {
+  return std::any_of(states_.begin(), states_.end(), [&](const State& s) { return is_all(s); });
+}
+
+bool Orders::can_end_with(const Contents& contents) const {
+  return std::any_of(states_.begin(), states_.end(), [&](const State& state) {
+    return is_all(state) && state.contents == contents;
+  });
+}
+
+uint64_t Orders::promised(const Crash& crash) const {
+  uint64_t promised = 0;
+  for (const auto& client : promises_) {
+    for (const Call& call : client) {
+      if (call.end <= crash.at && promises(call, crash.power_cut)) {
+        promised = std::max(promised, call.begin);
+      }
+    }
+  }
+  return promised;
+}
+
+bool Orders::can_leave(const Crash& crash) const {
+  const uint64_t promised = this->promised(crash);
+  return std::any_of(states_.begin(), states_.end(), [&](const State& state) {
+    if (state.contents != crash.contents) return false;
+    for (size_t c = 0; c < calls_.size(); ++c) {
+      const uint32_t done = state.done[c];
+      if (done > 0 && calls_[c][done - 1].begin > crash.at) return false;
+      if (done < calls_[c].size() && calls_[c][done].end < promised) return false;
+    }
+    return true;
+  });
+}
+
+// ---- To be read.
+
+std::string describe(const Calls& calls) {
+  std::string text;
+  for (size_t c = 0; c < calls.size(); ++c) {
+    for (const Call& call : calls[c]) {
+      if (call.begin == 0) continue;
+      text += fmt::format("  client {}: {:>4} to {:>4}  {}", c, call.begin, call.end,
+                          kNames[static_cast<size_t>(call.kind)]);
+      if (call.kind <= CallKind::kDelete) {
+        text += fmt::format("({}/{})", call.collection, call.member);
+      } else if (!is_promise(call.kind)) {
+        text += fmt::format("({})", call.collection);
+      }
+      if (call.kind == CallKind::kGetAll) {
+        text += fmt::format(" {}", fmt::join(call.all, " "));
+      } else if (call.kind != CallKind::kDelete && !is_promise(call.kind)) {
+        text += fmt::format(" {}", call.value);
+      }
+      text += fmt::format(": {}\n", static_cast<int>(call.status));
+    }
+  }
+  return text;
+}
+
+std::string describe(const Contents& contents) {
+  std::string text;
+  for (const Members& members : contents) text += fmt::format("[{}] ", fmt::join(members, " "));
+  return text;
+}
+
+}  // namespace dskvs::test::schedule
