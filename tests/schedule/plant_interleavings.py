@@ -39,14 +39,6 @@ FAULTS = [
     ("reader_not_awaited", "what a reader looks at is freed",
      "memory/reclaimer.cc", "  return entered != 0 && entered < before;",
      "  return entered != 0 && entered < before && !PLANTED;"),
-    ("empty_not_sealed", "a put beside the end of an empty collection is lost",
-     "memory/epoch.cc", "  if (!collection.members().seal(true, &totals)) return;",
-     "  if (PLANTED ? collection.members().count() != 0\n"
-     "              : !collection.members().seal(true, &totals)) {\n    return;\n  }"),
-    ("empty_not_sealed", "and the collection goes once",
-     "memory/epoch.cc", "    note_ended(collection);\n    *next = nullptr;",
-     "    if (PLANTED && *next != &collection) return Status::kConflict;\n"
-     "    note_ended(collection);\n    *next = nullptr;"),
     ("epoch_taken_early", "a put takes its epoch's number before the lock of its part",
      "memory/epoch.h", "class Epochs {\n public:\n",
      "inline thread_local uint64_t early_epoch = 0;\n\nclass Epochs {\n public:\n"),

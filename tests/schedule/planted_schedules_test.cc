@@ -29,10 +29,10 @@ constexpr struct {
 #include "planted_faults.inc"
 };
 
-constexpr uint64_t kRunsMax = 200'000;
+constexpr uint64_t kRunsMax = 100'000;
 
 // Runs of seed 0.
-constexpr uint64_t kKnown[] = {5, 40, 57, 188, 218, 321, 570, 902, 1256, 1783, 3656, 53831};
+constexpr uint64_t kKnown[] = {5, 40, 57, 188, 218, 321, 570, 902, 1256, 1783, 3656};
 
 struct Caught {
   uint64_t seed = 0;
