@@ -63,7 +63,8 @@ int32_t guarded(Status outputs, Body&& body) noexcept {
   }
 }
 
-// Likewise, for what works on files: of failures that it overcame, who succeeds says nothing.
+// Likewise, for what works on files: of failures that it overcame, who succeeds says nothing. Nor
+// of those of calls that a progress callback made.
 template <typename Body>
 int32_t guarded_io(Status outputs, Body&& body) noexcept {
   char before[kErrorTextSizeMax + 1];

@@ -2,7 +2,11 @@
 #pragma once
 
 #include <dskvs/dskvs.h>
+#if __has_include(<fmt/base.h>)
+#include <fmt/base.h>  // of later versions, where core.h is all of it
+#else
 #include <fmt/core.h>
+#endif
 
 #include <cstdint>
 #include <cstring>

@@ -70,14 +70,14 @@ class Directory {
   virtual ~Directory() = default;  // gives the lock back
 
   // Calls `visit` for the names of all but "." and "..", in no order, until it returns another
-  // status than kOk, and returns that one. It may unlink what it visits. Needs no memory of its
-  // own. kIo.
+  // status than kOk, and returns that one. It may unlink what it visits. Needs no memory, but
+  // perhaps for `visit`, when that captures more than a pointer or two. kIo.
   virtual Status each_name(const std::function<Status(const char* name)>& visit) = 0;
 
   // kNotFound (kRead), kIo, kSpace; kCorrupt when the name is there but no regular file.
   virtual Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) = 0;
 
-  virtual Status unlink(const char* name) = 0;  // kNotFound, kIo
+  virtual Status unlink(const char* name) = 0;  // kNotFound, kIo, kSpace
 
   // Cuts a file off behind its first `size` bytes. What cannot be cut stays.
   virtual void cut(const char* /*name*/, uint64_t /*size*/) {}

@@ -108,8 +108,8 @@ Status NewStore::keep() {
 
 NewStore::~NewStore() {
   if (directory_ == nullptr) return;
-  const KeptErrorText kept;  // of what went wrong before
-  Status status = directory_->each_name([this](const char* name) {
+  const KeptErrorText kept;                                         // of what went wrong before
+  Status status = directory_->each_name([this](const char* name) {  // so little needs no memory
     uint64_t id;
     const bool ours = parse_segment_name(name, &id) || name == std::string_view(kReserveName);
     return ours ? directory_->unlink(name) : Status::kOk;

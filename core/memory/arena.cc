@@ -20,6 +20,7 @@
 #include "memory/arena.h"
 
 #include <malloc.h>
+#include <string.h>
 
 #include <algorithm>
 #include <array>
@@ -215,7 +216,9 @@ void* allocate_by_malloc(size_t bytes) {
 }
 
 void free_by_malloc(void* memory) {
-  run_bytes.fetch_sub(malloc_usable_size(memory), std::memory_order_relaxed);
+  const size_t bytes = malloc_usable_size(memory);
+  run_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+  explicit_bzero(memory, bytes);  // who still looks at it does not find it as it was
   std::free(memory);
 }
 

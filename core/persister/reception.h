@@ -128,7 +128,7 @@ class Reception {
   bool stopping_ = false;
   uint64_t compactions_wanted_ = 0;
   uint64_t compactions_done_ = 0;
-  KeptFailure compaction_result_;                 // of the last one done
+  KeptFailure compaction_result_;                 // of the last one done, for all who wait
   std::vector<SegmentFile>* snapshot_ = nullptr;  // of the one who wants it; nullptr: nobody
   uint64_t snapshot_mark_ = 0;
   uint32_t ended_snapshots_ = 0;

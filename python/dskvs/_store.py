@@ -103,7 +103,8 @@ class Store(_core.Store, BytesMapping):
     def compact(self) -> None:
         """Frees the disk of all that is overwritten or deleted.
 
-        Seldom needed: it happens by itself. Ctrl-C leaves it running in the background.
+        Seldom needed: it happens by itself. Ctrl-C leaves it running in the background. Raises an
+        OSError when files that are of no use any more cannot be removed.
         """
         self._interruptibly(super().compact)
 

@@ -369,9 +369,15 @@ TEST_CASE("The last error belongs to its thread, and to its last error") {
     dskvs_t other;
     REQUIRE(dskvs_open((temp / "other").c_str(), nullptr, &other) == DSKVS_OK);
     REQUIRE(put(other, "a/b", "v") == DSKVS_OK);
+    REQUIRE(dskvs_compact(other) == DSKVS_OK);
+    REQUIRE(dskvs_backup(other, (temp / std::to_string(opens)).c_str()) == DSKVS_OK);
     REQUIRE(dskvs_close(other) == DSKVS_OK);
     REQUIRE(text == dskvs_last_error());
   }
+  REQUIRE(dskvs_verify((temp / "other").c_str(), nullptr, nullptr) == DSKVS_OK);
+  const string salvaged = temp / "salvaged";
+  REQUIRE(dskvs_salvage((temp / "other").c_str(), salvaged.c_str(), nullptr, nullptr) == DSKVS_OK);
+  REQUIRE(text == dskvs_last_error());
 }
 
 TEST_CASE(

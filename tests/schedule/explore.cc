@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,7 +23,11 @@
 namespace dskvs::test::schedule {
 namespace {
 
-constexpr uint64_t kRunSecondsMax = 10;  // a run takes a few milliseconds
+// A run takes a few milliseconds; waiting for a processor, or for a lock that the scheduler does
+// not know, it takes none.
+constexpr uint64_t kRunCpuSecondsMax = 20;
+constexpr uint64_t kRunSecondsMax = 300;
+constexpr auto kPinSeconds = std::chrono::seconds(2);
 constexpr int kViolated = 3;
 
 // What the child tells its parent.
@@ -80,7 +85,7 @@ void run_one(uint64_t seed) {
   settle_process();
   Run run;
   running = &run;
-  // Memory that was given back does not look as if it were not.
+  // Memory that was given back does not look as if it were not; the arena sees to its own.
   constexpr int kPattern = 0xA5;
   ::mallopt(M_PERTURB, kPattern);
   const Trace trace = run_schedule(random(), violated, [&] { scenario.play(&run); });
@@ -88,7 +93,7 @@ void run_one(uint64_t seed) {
   if (run.opened != Status::kOk || run.closing != Status::kOk) {
     violated(fmt::format("open or close failed: {}", last_error()).c_str());
   }
-  const Orders orders(run.calls, run.before);
+  const Orders orders(run.calls, run.before, run.closes_early);
   if (!orders.answers_can_be()) violated("no order of the calls has these answers");
   Contents contents;
   if (read_back(run.closed, &contents) != Status::kOk || !orders.can_end_with(contents)) {
@@ -111,26 +116,46 @@ void run_one(uint64_t seed) {
 
 uint64_t seed_of(uint64_t seed, uint64_t index) { return seed ^ (index * 0x9e3779b97f4a7c15u); }
 
-// One processor: to hand the baton on is then no more than a switch of threads.
-void prepare_child() {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+// SIGPROF or SIGALRM ends a run that does not end.
+void limit_run() {
+  const itimerval limit{.it_interval = {}, .it_value = {.tv_sec = kRunCpuSecondsMax, .tv_usec = 0}};
+  ::setitimer(ITIMER_PROF, &limit, nullptr);
+  ::alarm(kRunSecondsMax);
+}
+
+// One processor: to hand the baton on is then no more than a switch of threads. Which one, the
+// system chooses anew now and then.
+void pin(const cpu_set_t& all) {
+  (void)::sched_setaffinity(0, sizeof all, &all);
+  ::sched_yield();
   cpu_set_t one;
   CPU_ZERO(&one);
   CPU_SET(static_cast<size_t>(::sched_getcpu()), &one);
   (void)::sched_setaffinity(0, sizeof one, &one);
-  prepare_process();
 }
 
 void explore_here(const Batch& batch) {
   using std::chrono::steady_clock;
-  prepare_child();
-  run_one(0);  // what is done once, is done
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  cpu_set_t all;
+  if (::sched_getaffinity(0, sizeof all, &all) != 0) std::abort();
+  pin(all);
+  prepare_process();
+  report->index = batch.first;
+  limit_run();
+  run_one(seed_of(batch.seed, batch.first));  // what is done once, is done
   report->statistics = {};
+  auto pinned = steady_clock::now();
   const auto until = steady_clock::now() + std::chrono::seconds(batch.seconds);
   for (uint64_t i = 0; i < batch.count; ++i) {
-    if (batch.seconds != 0 && steady_clock::now() >= until) return;
+    const auto now = steady_clock::now();
+    if (batch.seconds != 0 && now >= until) return;
+    if (now - pinned > kPinSeconds) {
+      pin(all);
+      pinned = now;
+    }
     report->index = batch.first + i;
-    ::alarm(kRunSecondsMax);
+    limit_run();
     run_one(seed_of(batch.seed, report->index));
   }
 }
@@ -166,7 +191,10 @@ Result explore(const Batch& batch) {
   int how = 0;
   if (::waitpid(child, &how, 0) != child) std::abort();
   Result result{report->statistics, report->index, report->violation};
-  if (WIFSIGNALED(how)) result.violation = fmt::format("died of signal {}", WTERMSIG(how));
+  if (WIFSIGNALED(how)) {
+    result.violation = fmt::format("died of signal {}", WTERMSIG(how));
+    result.died_of = WTERMSIG(how);
+  }
   if (WIFEXITED(how) && WEXITSTATUS(how) != 0 && result.violation.empty()) {
     result.violation = fmt::format("ended with {}", WEXITSTATUS(how));
   }

@@ -33,6 +33,7 @@ struct Result {
   Statistics statistics;
   uint64_t index = 0;     // of the run that violated something: the same alone finds the same
   std::string violation;  // empty: none
+  int died_of = 0;        // a signal
 };
 
 Result explore(const Batch& batch);

@@ -10,7 +10,7 @@
 
 #include <array>
 #include <cstdint>
-#include <set>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -63,7 +63,7 @@ struct Crash {
 // All orders that the answers allow.
 class Orders {
  public:
-  Orders(const Calls& calls, const Contents& before);
+  Orders(const Calls& calls, const Contents& before, bool closes_early);
 
   [[nodiscard]] bool answers_can_be() const;
   [[nodiscard]] bool can_end_with(const Contents& contents) const;
@@ -79,10 +79,13 @@ class Orders {
     auto operator<=>(const State&) const = default;
   };
   [[nodiscard]] bool is_all(const State& state) const;
+  [[nodiscard]] bool can_answer(const Call& promise) const;
+  void forget_dead_ends();
 
-  Calls calls_;     // those that read or change something
-  Calls promises_;  // those that say how far the disk is
-  std::set<State> states_;
+  Calls calls_;                                 // those that read or change something
+  Calls promises_;                              // those that say how far the disk is
+  std::map<State, std::vector<State>> states_;  // and from which they come
+  const bool closes_early_;
 };
 
 }  // namespace dskvs::test::schedule

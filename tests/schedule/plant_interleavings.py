@@ -77,9 +77,10 @@ FAULTS = [
 def main():
     core, output = map(pathlib.Path, sys.argv[1:])
     plant.FAULTS = FAULTS
-    shutil.copytree(core, output, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    shutil.rmtree(output, ignore_errors=True)  # a header that is gone must not be found there
+    shutil.copytree(core, output, copy_function=shutil.copyfile)
     plant.main()
-    files = sorted(str(path) for path in core.rglob("*") if path.is_file())
+    files = sorted(str(path).replace(" ", "\\ ") for path in core.rglob("*") if path.is_file())
     (output / "planted_faults.d").write_text(f"{output}/planted_faults.inc: {' '.join(files)}\n")
 
 

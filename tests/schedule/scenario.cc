@@ -144,7 +144,9 @@ class Client {
       return false;
     }
     for (uint64_t i = 0; i < std::min<uint64_t>(count, kMembers); ++i) {
-      call.all[static_cast<size_t>(entries[i]->key()[1] - '0')] = value_of(*entries[i]);
+      uint32_t& got = call.all[static_cast<size_t>(entries[i]->key()[1] - '0')];
+      if (got != 0) call.status = Status::kInternal;  // twice
+      got = value_of(*entries[i]);
       entries[i]->unpin();
     }
     if (count > kMembers) call.status = Status::kInternal;
@@ -385,6 +387,7 @@ void Scenario::play(Run* run) {
   const Past& before = past(inside_->number);
   run->before = before.contents;
   run->before_is_durable = before.durable;
+  run->closes_early = inside_->closes_early;
   run->calls = inside_->calls;
   SimFileSystem files(before.disk);
   Photographer photographer(inside_->photographer_seed, &run->snapshots);

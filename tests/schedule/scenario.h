@@ -20,6 +20,7 @@ struct Snapshot {
 struct Run {
   Contents before{};
   bool before_is_durable = false;
+  bool closes_early = false;
   Calls calls;
   std::vector<Snapshot> snapshots;
   SimDisk closed;

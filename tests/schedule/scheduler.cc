@@ -36,6 +36,7 @@ class Scheduler {
   }
 
   Scheduled& add() {
+    if (threads_.size() == kThreadsMax) violated_("too many threads for the scheduler");
     Scheduled& thread = threads_.emplace_back();
     thread.number = static_cast<uint32_t>(threads_.size());
     thread.priority = priority();

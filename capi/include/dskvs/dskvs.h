@@ -368,9 +368,10 @@ DSKVS_API int32_t dskvs_stats(dskvs_t store, dskvs_stats_t *stats);
 
 /* Writes the live entries again until nothing that is overwritten or deleted occupies the disk,
  * while readers and writers go on. Seldom needed: the persister keeps disk_bytes within about twice
- * live_bytes by itself. ERR_IO: all is written, and files that are of no use any more cannot be
- * removed, as dskvs_last_error() says; that is tried again with the next sync.
- * Returns OK; the persister's error; ERR_IO; ERR_READ_ONLY. Since 1.0. */
+ * live_bytes by itself.
+ * Returns OK; the persister's error; ERR_IO or ERR_SPACE while the persister has none: all is
+ * written, and files that are of no use any more cannot be removed, which is tried again with the
+ * next sync; ERR_READ_ONLY. Since 1.0. */
 DSKVS_API int32_t dskvs_compact(dskvs_t store);
 
 /* Copies the store, as it was at one epoch no older than this call, into the new or empty directory
