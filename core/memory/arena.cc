@@ -215,10 +215,13 @@ void* allocate_by_malloc(size_t bytes) {
   return memory;
 }
 
+// So many are no more as they were, for whoever still looks at them.
+constexpr size_t kFreedBytes = 4096;
+
 void free_by_malloc(void* memory) {
   const size_t bytes = malloc_usable_size(memory);
   run_bytes.fetch_sub(bytes, std::memory_order_relaxed);
-  explicit_bzero(memory, bytes);  // who still looks at it does not find it as it was
+  explicit_bzero(memory, std::min(bytes, kFreedBytes));
   std::free(memory);
 }
 
