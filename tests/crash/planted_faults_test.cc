@@ -9,25 +9,13 @@
 #include <fmt/format.h>
 
 #include "crash/explorer.h"
-#include "crash/planted.h"
+#include "crash/planted_list.h"
 #include "crash/scripts.h"
 #include "support/catch.h"
 #include "support/core_seed.h"
 
-namespace dskvs {
-int planted_fault = 0;
-}  // namespace dskvs
-
 namespace dskvs::test {
 namespace {
-
-constexpr struct {
-  int number;
-  const char* name;
-  const char* breaks;
-} kFaults[] = {
-#include "planted_faults.inc"
-};
 
 constexpr uint64_t kScriptsMax = 16'000;
 

@@ -11,25 +11,13 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "crash/planted.h"
+#include "crash/planted_list.h"
 #include "schedule/explore.h"
 #include "support/catch.h"
 #include "support/seed.h"
 
-namespace dskvs {
-int planted_fault = 0;
-}  // namespace dskvs
-
 namespace dskvs::test::schedule {
 namespace {
-
-constexpr struct {
-  int number;
-  const char* name;
-  const char* breaks;
-} kFaults[] = {
-#include "planted_faults.inc"
-};
 
 constexpr uint64_t kRunsMax = 100'000;
 
