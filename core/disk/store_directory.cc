@@ -108,14 +108,18 @@ Status NewStore::keep() {
 
 NewStore::~NewStore() {
   if (directory_ == nullptr) return;
-  const KeptErrorText kept;                                         // of what went wrong before
-  Status status = directory_->each_name([this](const char* name) {  // so little needs no memory
+  const KeptErrorText kept;  // of what went wrong before
+  Status emptied = Status::kOk;
+  // What cannot go does not keep the rest here. So small a capture needs no memory.
+  Status listed = directory_->each_name([this, &emptied](const char* name) {
     uint64_t id;
     const bool ours = parse_segment_name(name, &id) || name == std::string_view(kReserveName);
-    return ours ? directory_->unlink(name) : Status::kOk;
+    const Status status = ours ? directory_->unlink(name) : Status::kOk;
+    if (status != Status::kOk) emptied = status;
+    return Status::kOk;
   });
-  if (status == Status::kOk) status = directory_->sync();
-  if (status != Status::kOk) return;  // the mark goes last
+  // The mark goes last.
+  if (listed != Status::kOk || emptied != Status::kOk || directory_->sync() != Status::kOk) return;
   (void)directory_->unlink(kUnfinishedName);
   (void)directory_->unlink(kLockName);
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "crash/subject.h"
+#include "disk/store_directory.h"
 #include "store.h"
 #include "support/catch.h"
 #include "support/passing_directory.h"
@@ -150,6 +151,25 @@ Status open_target(const SimDisk& disk, uint64_t* entries) {
   *entries = stats.entries;
   store->begin_close();
   return store->close();
+}
+
+TEST_CASE("What cannot be unlinked of a copy that failed does not keep the rest, but the mark") {
+  SimFileSystem files;
+  {
+    NewStore target;
+    REQUIRE(target.open(files, kTarget) == Status::kOk);
+    for (const uint64_t id : {1, 2, 3}) {
+      std::unique_ptr<File> file;
+      REQUIRE(target.directory().open_file(SegmentName(id).text, FileMode::kCreate, &file) ==
+              Status::kOk);
+    }
+    files.set_fault({files.calls() + 1, SimError::kEio, false});  // after the list
+  }
+  REQUIRE(files.faults_raised() == 1);
+  const std::vector<std::string> left = files.disk().files(kTarget);
+  REQUIRE(left.size() == 3);  // the one, the mark and the lock
+  Subject subject(files, kTarget);
+  REQUIRE(subject.open() == Status::kPath);
 }
 
 TEST_CASE("What a crash leaves of a copy is refused, or is all of it") {

@@ -162,15 +162,6 @@ void explore_here(const Batch& batch) {
 
 }  // namespace
 
-void Statistics::add(const Statistics& other) {
-  runs += other.runs;
-  steps += other.steps;
-  switches += other.switches;
-  kills += other.kills;
-  power_cuts += other.power_cuts;
-  hash = hash * 31 + other.hash;
-}
-
 std::string Statistics::text() const {
   return fmt::format("{} schedules, {} steps, {} switches; {} kills and {} power cuts recovered",
                      runs, steps, switches, kills, power_cuts);

@@ -18,7 +18,6 @@ struct Statistics {
   uint64_t power_cuts = 0;  // likewise
   uint64_t hash = 0;        // of all schedules
 
-  void add(const Statistics& other);
   std::string text() const;
 };
 
