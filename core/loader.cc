@@ -12,8 +12,9 @@ Collection* find_or_make(Catalog& catalog, TableFigures& figures, std::string_vi
   if (found != nullptr) return found;
   Collection* made = Collection::make(name, figures);
   if (made == nullptr) return nullptr;
-  (void)catalog.update(hash, name, true, [&](Collection* current, Collection** next) {
-    *next = found = current != nullptr ? current : made;
+  (void)catalog.update(hash, name, true, [&](Collection* current, auto&& replace) {
+    found = current != nullptr ? current : made;
+    if (current == nullptr) replace(made);
     return Status::kOk;
   });
   if (found != made) Collection::free(made);
@@ -98,8 +99,8 @@ Status Loader::apply(Change& change, uint32_t home, bool keeps_entry) {
   reclaimer::prepare_to_retire();
   const ReadSection section;  // or another store, going quiet, frees what is retired here too soon
   Status status = change.collection->members().update(
-      change.hash, change.entry->key(), put, [&](Entry* current, Entry** next) {
-        *next = put ? change.entry.get() : nullptr;
+      change.hash, change.entry->key(), put, [&](Entry* current, auto&& replace) {
+        replace(put ? change.entry.get() : nullptr);
         if (put) {
           if (keeps_entry) change.entry->pin();
           change.entry->set_home(home);

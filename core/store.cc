@@ -92,9 +92,30 @@ Status Store::load() {
 
 // ---- One key.
 
-Entry* Store::find(const HashedKey& key) const noexcept {
-  Collection* collection = catalog_.find(key.collection_hash, key.collection);
-  return collection == nullptr ? nullptr : collection->members().find(key.member_hash, key.member);
+// A reader who comes to a change that is in no epoch yet lets it join one, see Epochs.
+
+Entry* Store::find(const HashedKey& key) noexcept {
+  Collection* collection = find(key.collection_hash, key.collection);
+  if (collection == nullptr) return nullptr;
+  Entry* entry = collection->members().find(key.member_hash, key.member);
+  if (entry == nullptr || entry->home() < Entry::kPutting) [[likely]]
+    return entry;
+  bool first = false;
+  const bool is_there = epochs_->settle(*entry, &first);
+  if (first) persister_->reception().wake();
+  return is_there ? entry : nullptr;
+}
+
+Collection* Store::find(uint64_t hash, std::string_view name) noexcept {
+  Collection* collection = catalog_.find(hash, name);
+  if (collection == nullptr ||
+      collection->dropped_epoch.load(std::memory_order_seq_cst) == kNeverEnded) [[likely]] {
+    return collection;
+  }
+  bool first = false;
+  epochs_->settle(*collection, &first);
+  if (first) persister_->reception().wake();
+  return nullptr;
 }
 
 void Store::prefetch(const HashedKey& key) const noexcept {
@@ -115,7 +136,7 @@ Status Store::put(const HashedKey& key, Entry* entry, Condition condition) noexc
   for (;;) {
     bool first = false;
     if (Collection* collection = catalog_.find(key.collection_hash, key.collection)) {
-      status = put_in(*collection, key, entry, condition, may_insert, &first);
+      status = put_in(*collection, key, entry, condition, may_insert, &first, [] {});
     } else if (may_insert) {
       status = put_in_new(key, entry, condition, &first);
     } else {
@@ -128,22 +149,28 @@ Status Store::put(const HashedKey& key, Entry* entry, Condition condition) noexc
   }
 }
 
-// kClosed: it is being dropped.
+// kClosed: it is being dropped. `publish()` does what else has to be done to make a put visible.
+template <typename Publish>
 Status Store::put_in(Collection& collection, const HashedKey& key, Entry* entry,
-                     Condition condition, bool may_insert, bool* first) noexcept {
+                     Condition condition, bool may_insert, bool* first,
+                     Publish&& publish) noexcept {
   return collection.members().update(
-      key.member_hash, key.member, may_insert, [&](Entry* current, Entry** next) {
+      key.member_hash, key.member, may_insert, [&](Entry* current, auto&& replace) {
         const void* held = current == nullptr ? nullptr : current->value();
         if (condition && *condition != held) return Status::kConflict;
         if (entry == nullptr && current == nullptr) return Status::kNotFound;
         Status status = charge(entry, current);
         if (status != Status::kOk) return status;
-        status = epochs_->record(collection, entry, current, first);
-        if (status == Status::kOk) {
-          *next = entry;
+        if (entry == nullptr) {
+          status = epochs_->record_removal(collection, *current, first);
+          if (status == Status::kOk) replace(nullptr);
         } else {
-          refund(growth(entry, current));
+          status = epochs_->record_put(collection, *entry, current, first, [&] {
+            replace(entry);
+            publish();
+          });
         }
+        if (status != Status::kOk) refund(growth(entry, current));
         return status;
       });
 }
@@ -154,11 +181,9 @@ Status Store::put_in_new(const HashedKey& key, Entry* entry, Condition condition
   Collection* made = Collection::make(key.collection, collection_figures_);
   if (made == nullptr) return Status::kMemory;
   const Status status = catalog_.update(
-      key.collection_hash, key.collection, true, [&](Collection* current, Collection** next) {
+      key.collection_hash, key.collection, true, [&](Collection* current, auto&& replace) {
         if (current != nullptr) return Status::kClosed;
-        const Status put = put_in(*made, key, entry, condition, true, first);
-        if (put == Status::kOk) *next = made;
-        return put;
+        return put_in(*made, key, entry, condition, true, first, [&] { replace(made); });
       });
   if (status == Status::kOk) return status;
   made->members().take_all([](Entry*) {});
@@ -214,9 +239,9 @@ Status Store::drop(std::string_view name, uint64_t* removed) noexcept {
     }
     bool first = false;
     // Never fails: it inserts nothing, and the catalog is never sealed.
-    (void)catalog_.update(hash, name, false, [&](Collection*, Collection** next) {
+    (void)catalog_.update(hash, name, false, [&](Collection*, auto&& replace) {
       epochs_->record_drop(*collection, totals, &first);
-      *next = nullptr;
+      replace(nullptr);
       return Status::kOk;
     });
     refund(
@@ -230,7 +255,7 @@ Status Store::drop(std::string_view name, uint64_t* removed) noexcept {
 void Store::get_all(std::string_view name, Entry** entries, uint64_t capacity,
                     uint64_t* count) noexcept {
   *count = 0;
-  Collection* collection = catalog_.find(KeyHash{}(name), name);
+  Collection* collection = find(KeyHash{}(name), name);
   if (collection == nullptr) return;
   *count = collection->members().count();
   if (*count <= capacity) *count = collection->members().snapshot(entries, capacity);
@@ -267,7 +292,7 @@ void Store::collections(std::vector<Entry*>* entries) {
 }
 
 uint64_t Store::count(std::string_view name) noexcept {
-  Collection* collection = catalog_.find(KeyHash{}(name), name);
+  Collection* collection = find(KeyHash{}(name), name);
   return collection == nullptr ? 0 : collection->members().count();
 }
 

@@ -44,7 +44,7 @@ class Store {
   // ---- In a ReadSection.
 
   // The current entry; nullptr: there is none. To keep it beyond the section, pin it.
-  [[nodiscard]] Entry* find(const HashedKey& key) const noexcept;
+  [[nodiscard]] Entry* find(const HashedKey& key) noexcept;
 
   // Fetches into the cache what put() will look at first.
   void prefetch(const HashedKey& key) const noexcept;
@@ -104,8 +104,10 @@ class Store {
   [[nodiscard]] uint64_t patience_ms(uint64_t timeout_ms) const noexcept {
     return options_.read_only ? 0 : timeout_ms;
   }
+  Collection* find(uint64_t hash, std::string_view name) noexcept;
+  template <typename Publish>
   Status put_in(Collection& collection, const HashedKey& key, Entry* entry, Condition condition,
-                bool may_insert, bool* first) noexcept;
+                bool may_insert, bool* first, Publish&& publish) noexcept;
   Status put_in_new(const HashedKey& key, Entry* entry, Condition condition, bool* first) noexcept;
   uint64_t table_bytes() const noexcept;
   Status charge(const Entry* entry, const Entry* old) noexcept;

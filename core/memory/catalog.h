@@ -8,6 +8,7 @@
 namespace dskvs {
 
 inline constexpr uint64_t kNeverEnded = UINT64_MAX;
+inline constexpr uint64_t kEnding = kNeverEnded - 1;  // in an epoch that is not known yet
 
 // One first-level name and its members. One allocation, with the name behind it.
 //
@@ -44,14 +45,15 @@ class Collection {
 
   Members& members() noexcept { return members_; }
 
-  // The epoch that deleted all members at once; kNeverEnded while none did. Records of this
-  // collection in epochs up to it are void. Written once, before a section in that epoch ends.
-  std::atomic<uint64_t> dropped_epoch{kNeverEnded};
-
   // Since it left the catalog: the epoch after which nothing new refers to it, and the next in the
   // list. Guarded by the list.
   uint64_t ended_epoch = kNeverEnded;
   Collection* next_ended = nullptr;
+
+  // The epoch that deleted all members at once; kNeverEnded while none did, kEnding while a call
+  // that does is in no epoch yet (see Epochs). Records of this collection in epochs up to it are
+  // void. It stands beside the table's root, which readers look at next.
+  std::atomic<uint64_t> dropped_epoch{kNeverEnded};
 
  private:
   Collection(size_t name_size, TableFigures& figures) noexcept

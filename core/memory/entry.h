@@ -19,14 +19,21 @@ namespace dskvs {
 // record that names it, one by each pin. Whoever gives back the last frees it.
 //
 // home_ says where the entry stands on its way to the disk: the record of the epoch that it is
-// dirty in (kDirty set), or the ordinal of the segment that holds it, or kNowhere. It is written by
-// the writer who publishes the entry and later by the persister; who reads it must verify what it
-// finds there (see Epochs).
+// dirty in (kDirty set), or the ordinal of the segment that holds it, or kNowhere. Who reads it
+// must verify what it finds there (see Epochs). While a call puts or removes the entry, and for
+// good when it is removed, home_ says how far that is instead (kPutting and above). It is written
+// by that call, by those that help it, and later by the persister.
 class Entry {
  public:
   static constexpr uint64_t kValueSizeMax = (uint64_t{1} << 48) - 1;
   static constexpr uint32_t kDirty = uint32_t{1} << 31;
   static constexpr uint32_t kNowhere = 0;
+  // In no epoch yet. The call goes on from there as joined() says.
+  static constexpr uint32_t kPutting = 0xFFF0'0000;
+  static constexpr uint32_t kRemoving = kPutting + 4;
+  static constexpr uint32_t joined(uint32_t state, uint64_t epoch) noexcept {
+    return state + 2 + static_cast<uint32_t>(epoch % 2);
+  }
 
   // The value's bytes are left for the caller to fill. nullptr: no memory. One reference.
   [[nodiscard]] static Entry* make(std::string_view member, uint64_t value_size) noexcept {
@@ -60,8 +67,14 @@ class Entry {
     references_.store(references, std::memory_order_relaxed);
   }
 
-  uint32_t home() const noexcept { return home_.load(std::memory_order_relaxed); }
+  // seq_cst: a change joins an epoch through it, see Epochs.
+  uint32_t home() const noexcept { return home_.load(std::memory_order_seq_cst); }
   void set_home(uint32_t home) noexcept { home_.store(home, std::memory_order_relaxed); }
+  void begin_removal() noexcept { home_.store(kRemoving, std::memory_order_seq_cst); }
+  // False: it is not `expected` any more.
+  bool change_home(uint32_t expected, uint32_t home) noexcept {
+    return home_.compare_exchange_strong(expected, home, std::memory_order_seq_cst);
+  }
 
  private:
   Entry(size_t member_size, uint64_t value_size) noexcept

@@ -58,37 +58,82 @@ Epochs::~Epochs() {
 
 // ---- Writers.
 
-Status Epochs::record(Collection& collection, Entry* entry, Entry* old, bool* first) noexcept {
-  uint64_t epoch = open();
+Status Epochs::no_memory() noexcept {
+  return fail(Status::kMemory, "out of memory for a change's record");
+}
+
+// For one record, of the open epoch or of the next. Needs lane.lock.
+bool Epochs::make_room(Lane& lane) noexcept {
+  if (lane.spare == nullptr) [[unlikely]]
+    lane.spare = take_chunk();
+  return lane.spare != nullptr;
+}
+
+Status Epochs::record_removal(Collection& collection, Entry& old, bool* first) noexcept {
+  Lane& lane = my_lane();
+  std::lock_guard guard(lane.lock);
+  if (!make_room(lane)) return no_memory();
+  const uint32_t old_home = old.home();
+  const uint64_t before = open();
+  old.begin_removal();
+  lane.removals = true;
+  record(lane, {collection, nullptr, &old, old_home, join(old, before, first)});
+  return Status::kOk;
+}
+
+// The writer's settle(): says which epoch it is. That is `before`, which was open earlier in this
+// section, or the next one: no other can be opened before the section ends.
+uint64_t Epochs::join(Entry& entry, uint64_t before, bool* first) noexcept {
+  settle(entry, first);
+  return before + ((before ^ entry.home()) & 1);
+}
+
+// The epoch counts as changed before anybody sees that it is.
+bool Epochs::settle(Entry& entry, bool* first) noexcept {
+  const uint32_t state = entry.home();
+  if (state == Entry::kPutting || state == Entry::kRemoving) {
+    const uint64_t epoch = open();
+    if (note_change(epoch)) *first = true;
+    entry.change_home(state, Entry::joined(state, epoch));
+  }
+  return state < Entry::kRemoving;
+}
+
+void Epochs::settle(Collection& collection, bool* first) noexcept {
+  uint64_t ending = kEnding;
+  if (collection.dropped_epoch.load(std::memory_order_seq_cst) != ending) return;
+  const uint64_t epoch = open();
+  if (note_change(epoch)) *first = true;
+  collection.dropped_epoch.compare_exchange_strong(ending, epoch, std::memory_order_seq_cst);
+}
+
+// Needs lane.lock.
+void Epochs::record(Lane& lane, const Change& change) noexcept {
+  const auto& [collection, entry, old, old_home, epoch] = change;
   const Entry& either = entry != nullptr ? *entry : *old;
   const auto key_bytes = static_cast<int64_t>(key_bytes_of(collection, either));
   const auto put_bytes = static_cast<int64_t>(entry != nullptr ? entry->value_size() : 0);
   const auto gone_bytes = static_cast<int64_t>(old != nullptr ? old->value_size() : 0);
   const auto member_bytes = static_cast<int64_t>(sizeof(Entry) + either.member_size());
   const int64_t entries = (old == nullptr ? 1 : 0) - (entry == nullptr ? 1 : 0);
-  const Totals change{.entries = entries,
+  const Totals totals{.entries = entries,
                       .key_bytes = entries * key_bytes,
                       .value_bytes = put_bytes - gone_bytes,
                       .entry_bytes = put_bytes - gone_bytes + entries * member_bytes,
                       .bytes_accepted = key_bytes + put_bytes};
-  Lane& lane = my_lane();
-  std::lock_guard guard(lane.lock);
-  if (entry == nullptr) lane.removals = true;
-  DirtyRecord* record = old != nullptr ? own_record(old, epoch) : nullptr;
+  DirtyRecord* record = old != nullptr ? own_record(old, old_home, epoch) : nullptr;
   const bool own = record != nullptr;
-  uint32_t home = own ? old->home() : Entry::kNowhere;
+  uint32_t home = old_home;
   if (!own) record = append(lane, epoch, &home);
-  if (record == nullptr) return fail(Status::kMemory, "out of memory for a change's record");
   uintptr_t fresh = old == nullptr ? DirtyRecord::kFresh : 0;
   if (own) fresh = record->word.load(std::memory_order_relaxed) & DirtyRecord::kFresh;
   uintptr_t word = entry != nullptr ? reinterpret_cast<uintptr_t>(entry) | fresh
                                     : reinterpret_cast<uintptr_t>(old) | DirtyRecord::kTombstone;
-  int64_t dirty_bytes = kRecordOverheadBytes + change.bytes_accepted;
+  int64_t dirty_bytes = kRecordOverheadBytes + totals.bytes_accepted;
   // Given back, when no reader can be looking any more: the table's reference and an own record's.
   // A tombstone keeps one, which the persister gives back after the seal.
   uint32_t references = own ? 2 : 1;
   if (entry != nullptr) {
-    entry->set_references(2);
     entry->set_home(home);
   } else if (fresh != 0) {
     word = 0;
@@ -99,16 +144,20 @@ Status Epochs::record(Collection& collection, Entry* entry, Entry* old, bool* fi
   record->collection = &collection;
   record->word.store(word, std::memory_order_relaxed);
   if (own) dirty_bytes -= kRecordOverheadBytes + key_bytes + gone_bytes;
-  count(lane, change, dirty_bytes);
+  count(lane, totals, dirty_bytes);
   if (old != nullptr && references != 0) {
     reclaimer::retire(old, old->bytes(), references == 2 ? dispose_both : dispose_one);
   }
-  *first = note_change(epoch);
-  return Status::kOk;
 }
 
 void Epochs::record_drop(Collection& collection, const TableTotals& totals, bool* first) noexcept {
-  const uint64_t epoch = note_ended(collection, true);
+  {
+    // One drop after the other joins an epoch, so the list is in their order.
+    std::lock_guard guard(ended_lock_);
+    collection.dropped_epoch.store(kEnding, std::memory_order_seq_cst);
+    settle(collection, first);
+    append_ended(collection, collection.dropped_epoch.load(std::memory_order_relaxed));
+  }
   const auto count_of = static_cast<int64_t>(totals.count);
   const auto member_bytes = static_cast<int64_t>(totals.key_bytes);
   const auto value_bytes = static_cast<int64_t>(totals.value_bytes);
@@ -123,35 +172,33 @@ void Epochs::record_drop(Collection& collection, const TableTotals& totals, bool
   std::lock_guard guard(lane.lock);
   lane.removals = true;
   count(lane, change, static_cast<int64_t>(dirty_bytes_of_drop(collection)));
-  *first = note_change(epoch);
 }
 
-// The record that `entry` has in this epoch, or nullptr. Needs the lock of the entry's part.
-DirtyRecord* Epochs::own_record(const Entry* entry, uint64_t epoch) noexcept {
-  uint32_t home = entry->home();
+// The record that `entry`, whose home that is or was, has in this epoch, or nullptr. Needs the lock
+// of the entry's part.
+DirtyRecord* Epochs::own_record(const Entry* entry, uint32_t home, uint64_t epoch) noexcept {
   if ((home & Entry::kDirty) == 0) return nullptr;
   home &= ~Entry::kDirty;
-  uintptr_t place = place_of_id(home >> kIndexBits)->load(std::memory_order_acquire);
+  uintptr_t place = place_of_id(home >> DirtyChunk::kIndexBits)->load(std::memory_order_acquire);
   if ((place & 1) != 0) return nullptr;
   auto* chunk = reinterpret_cast<DirtyChunk*>(place);
   if (chunk->epoch.load(std::memory_order_acquire) != epoch) return nullptr;
-  DirtyRecord& record = chunk->records[home & ((1u << kIndexBits) - 1)];
+  DirtyRecord& record = chunk->records[home & ((1u << DirtyChunk::kIndexBits) - 1)];
   uintptr_t word = record.word.load(std::memory_order_relaxed);
   return DirtyRecord::entry(word) == entry ? &record : nullptr;
 }
 
-// Needs lane.lock. nullptr: no memory.
+// After make_room(). Needs lane.lock.
 DirtyRecord* Epochs::append(Lane& lane, uint64_t epoch, uint32_t* home) noexcept {
   DirtyChunk* chunk = lane.chunks.last();
   if (chunk == nullptr || chunk->count == DirtyChunk::kRecords ||
       chunk->epoch.load(std::memory_order_relaxed) != epoch) [[unlikely]] {
-    chunk = take_chunk();
-    if (chunk == nullptr) return nullptr;
+    chunk = std::exchange(lane.spare, nullptr);
     chunk->epoch.store(epoch, std::memory_order_release);
     chunk->count = 0;
     lane.chunks.push_last(chunk);
   }
-  *home = Entry::kDirty | chunk->id << kIndexBits | chunk->count;
+  *home = chunk->home_of(chunk->count);
   return &chunk->records[chunk->count++];
 }
 
@@ -204,9 +251,9 @@ Status Epochs::record_rescue(Collection& collection, Entry* entry) noexcept {
   uint64_t epoch = open();
   Lane& lane = my_lane();
   std::lock_guard guard(lane.lock);
+  if (!make_room(lane)) return no_memory();
   uint32_t home;
   DirtyRecord* record = append(lane, epoch, &home);
-  if (record == nullptr) return fail(Status::kMemory, "out of memory for a change's record");
   entry->pin();
   entry->set_home(home);
   record->collection = &collection;
@@ -223,20 +270,23 @@ void Epochs::end_if_empty(Catalog& catalog, Collection& collection) noexcept {
   TableTotals totals;
   if (!collection.members().seal(true, &totals)) return;
   const std::string_view name = collection.key();
-  (void)catalog.update(KeyHash{}(name), name, false, [&](Collection*, Collection** next) {
+  (void)catalog.update(KeyHash{}(name), name, false, [&](Collection*, auto&& replace) {
     note_ended(collection);
-    *next = nullptr;
+    replace(nullptr);
     return Status::kOk;
   });
 }
 
-uint64_t Epochs::note_ended(Collection& collection, bool dropped) noexcept {
+void Epochs::note_ended(Collection& collection) noexcept {
   std::lock_guard guard(ended_lock_);
-  collection.ended_epoch = open();
-  if (dropped) collection.dropped_epoch.store(collection.ended_epoch, std::memory_order_release);
+  append_ended(collection, open());
+}
+
+// Needs ended_lock_.
+void Epochs::append_ended(Collection& collection, uint64_t epoch) noexcept {
+  collection.ended_epoch = epoch;
   (ended_last_ == nullptr ? ended_first_ : ended_last_->next_ended) = &collection;
   ended_last_ = &collection;
-  return collection.ended_epoch;
 }
 
 bool Epochs::has_ended() noexcept {

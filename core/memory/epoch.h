@@ -3,13 +3,25 @@
 // what changed in it, no more and no less, without stopping anyone and without copying a value.
 //
 // Why the cut is consistent:
-// - A writer reads the open epoch, joins it and publishes while it holds the lock of the part that
-//   it changes, inside one ReadSection. So the epochs of one key never decrease, and whoever saw
-//   a change and then makes one joins the same epoch or a later one.
-// - seal() opens the next epoch, and then waits until every section that was open has ended: no
-//   straggler can join a sealed epoch. If something was removed in it, it waits once more: whoever
-//   began while such a writer had made its record and not yet its change may have found what is
-//   gone now, and the persister is about to give back what a removal's record holds.
+// - A change takes effect at the instant at which it joins an epoch, though no processor changes
+// two
+//   places at once. A put first makes its entry visible as one that is in no epoch yet
+//   (Entry::kPutting). Whoever comes to such an entry, a reader as well as the writer, makes it
+//   join the epoch that is open by then, before going on: they read the number, and the first of
+//   them to exchange the entry's state has decided. So nobody has seen a change that is in no
+//   epoch, nor missed one that is in an epoch which had ended: the changes of the epochs up to E
+//   are exactly those that took effect before E was sealed. A removal does likewise with the entry
+//   that goes, and erases it then; a drop with its collection.
+// - A writer holds the lock of the part that it changes all the while, inside one ReadSection. So
+// the
+//   epochs of one key never decrease.
+// - seal() opens the next epoch, and then waits until every section that was open has ended, those
+// of
+//   who read the number before and those of whose changes they made join: no straggler can join a
+//   sealed epoch, and all that did have their records. If something was removed in it, it waits
+//   once more: whoever began while such a writer had made its record and not yet erased the key may
+//   have found what is gone now, and the persister is about to give back what a removal's record
+//   holds.
 // - A record holds a reference to its entry. A version that is superseded in a later epoch stays
 //   alive for the persister; one that is superseded in the same epoch gives its record to its
 //   successor, so a hot key costs one record, and one write, an epoch.
@@ -49,12 +61,18 @@ struct DirtyRecord {
 
 struct DirtyChunk {
   static constexpr uint32_t kRecords = 1022;
+  static constexpr uint32_t kIndexBits = 10;
 
   std::atomic<uint64_t> epoch{0};
   Links<DirtyChunk> links{};
   uint32_t id = 0;
   uint32_t count = 0;
   DirtyRecord records[kRecords];
+
+  // Entry::home() of the entry that a record names.
+  uint32_t home_of(uint32_t index) const noexcept {
+    return Entry::kDirty | id << kIndexBits | index;
+  }
 };
 using DirtyChunks = List<DirtyChunk, &DirtyChunk::links>;
 
@@ -97,21 +115,42 @@ class Epochs {
 
   // ---- Writers: in a ReadSection, after reclaimer::prepare_to_retire(), with the lock of the
   // key's part. They decide about the references of `old`: leave it alone afterwards. `*first`
-  // tells whether it is the first change of its epoch: wake the persister then. kMemory: nothing
-  // happened.
+  // becomes true when an epoch has its first change: wake the persister then.
 
-  // `entry` is about to take the place of `old`. One of them may be nullptr: the key is absent, or
-  // is about to be removed.
-  Status record(Collection& collection, Entry* entry, Entry* old, bool* first) noexcept;
-  // `collection`, sealed with `totals`, is about to leave the catalog with all its members.
+  // `publish()` lets `entry` take the place of `old`, or of nothing: nullptr. kMemory: it was not
+  // called, nothing happened.
+  template <typename Publish>
+  Status record_put(Collection& collection, Entry& entry, Entry* old, bool* first,
+                    Publish&& publish) noexcept {
+    Lane& lane = my_lane();
+    std::lock_guard guard(lane.lock);
+    if (!make_room(lane)) return no_memory();
+    const uint32_t old_home = old == nullptr ? Entry::kNowhere : old->home();
+    const uint64_t before = open();
+    entry.set_references(2);
+    entry.set_home(Entry::kPutting);
+    publish();
+    record(lane, {collection, &entry, old, old_home, join(entry, before, first)});
+    return Status::kOk;
+  }
+  // `old` is to be erased afterwards. kMemory: nothing happened.
+  Status record_removal(Collection& collection, Entry& old, bool* first) noexcept;
+  // `collection`, sealed with `totals`, is to leave the catalog afterwards with all its members.
   void record_drop(Collection& collection, const TableTotals& totals, bool* first) noexcept;
+
+  // ---- Readers, in a ReadSection. `*first` as above.
+
+  // Of what a reader came to, if its home is kPutting or above. False: it is removed.
+  bool settle(Entry& entry, bool* first) noexcept;
+  // Likewise, if its dropped_epoch is not kNeverEnded: it is dropped.
+  void settle(Collection& collection, bool* first) noexcept;
 
   // ---- Anyone.
 
   // The newest epoch that holds a change that was published. All that returned is in it or before.
   // seq_cst: the persister goes to sleep by it, see note_change().
   uint64_t newest_change() const noexcept { return newest_change_.load(std::memory_order_seq_cst); }
-  uint64_t open() const noexcept { return open_.load(std::memory_order_acquire); }
+  uint64_t open() const noexcept { return open_.load(std::memory_order_seq_cst); }
   // When the first change of the open epoch was accepted; 0: there is none.
   uint64_t open_since_us() const noexcept;
   // Approximately (by dirty_bytes_step a lane) the bytes that the persister has yet to write.
@@ -130,7 +169,7 @@ class Epochs {
   // Takes `collection`, if it has no member, out of the catalog. In a ReadSection.
   void end_if_empty(Catalog& catalog, Collection& collection) noexcept;
   // `collection`, which is not in the catalog, goes to the list of the ended.
-  void note_ended(Collection& collection) noexcept { (void)note_ended(collection, false); }
+  void note_ended(Collection& collection) noexcept;
   // Seals the open epoch.
   [[nodiscard]] SealedEpoch seal() noexcept;
   // A chunk that no lane has; nullptr: no memory.
@@ -151,26 +190,39 @@ class Epochs {
 
  private:
   struct alignas(64) Lane {
-    mutable SpinLock lock;  // guards all but the records
-    DirtyChunks chunks;     // of the open epoch, and while it is being sealed of two
+    mutable SpinLock lock;        // guards all but the records
+    DirtyChunks chunks;           // of the open epoch, and while it is being sealed of two
+    DirtyChunk* spare = nullptr;  // once a change is visible, its record must not fail
     Totals totals;
     int64_t dirty_not_added = 0;  // to dirty_ yet
     bool removals = false;        // keys or collections, since the last seal
   };
   static constexpr uint32_t kLanes = 32;
   static constexpr uint32_t kIdsPerBlock = 1024;
-  static constexpr uint32_t kBlocks = 2048;
-  static constexpr uint32_t kIndexBits = 10;
+  static constexpr uint32_t kBlocks = 2047;
   static constexpr uint32_t kNoId = kBlocks * kIdsPerBlock;
+  static_assert((Entry::kDirty | kNoId << DirtyChunk::kIndexBits) <= Entry::kPutting);
   static constexpr uint32_t kFreeChunksMin = 16;
 
+  struct Change {
+    Collection& collection;
+    Entry* entry;  // one of them may be nullptr: the key was absent, or is removed
+    Entry* old;
+    uint32_t old_home;
+    uint64_t epoch;
+  };
+
   Lane& my_lane() noexcept { return lanes_[reclaimer::slot->index % kLanes]; }
-  DirtyRecord* own_record(const Entry* entry, uint64_t epoch) noexcept;
+  static Status no_memory() noexcept;
+  bool make_room(Lane& lane) noexcept;
+  uint64_t join(Entry& entry, uint64_t before, bool* first) noexcept;
+  void record(Lane& lane, const Change& change) noexcept;
+  DirtyRecord* own_record(const Entry* entry, uint32_t home, uint64_t epoch) noexcept;
   DirtyRecord* append(Lane& lane, uint64_t epoch, uint32_t* home) noexcept;
   DirtyChunk* make_chunk() noexcept;
   bool add_ids() noexcept;
   std::atomic<uintptr_t>* place_of_id(uint32_t id) noexcept;
-  uint64_t note_ended(Collection& collection, bool dropped) noexcept;
+  void append_ended(Collection& collection, uint64_t epoch) noexcept;
   void count(Lane& lane, const Totals& change, int64_t dirty_bytes) noexcept;
   bool note_change(uint64_t epoch) noexcept;
 

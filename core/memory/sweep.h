@@ -36,7 +36,7 @@ class Sweep {
     Collection& collection = *batch_[batch_at_];
     // Only when the drop has its epoch, which is the open one or before it: the drop of a
     // collection that is merely sealed may come in the next.
-    if (collection.dropped_epoch.load(std::memory_order_acquire) != kNeverEnded) {
+    if (collection.dropped_epoch.load(std::memory_order_acquire) < kEnding) {
       member_cursor_ = 0;
       batch_at_++;
       return Status::kOk;

@@ -104,48 +104,24 @@ class Table {
     __builtin_prefetch(&link.part()->slot(home_of(hash, link.last_slot())), 1);
   }
 
-  // Calls `change(Node* current, Node** next)` under the lock of the part where `key` belongs;
-  // `current` is nullptr when the key is not there, `*next` is preset to `current`. When it returns
-  // kOk, `*next` takes the place: another node with an equal key, or nullptr to erase. Otherwise
-  // nothing changes. With `may_insert` false, `change` must not insert. In a ReadSection.
-  // Returns what `change` does; kMemory; kClosed: the table is sealed, `change` was not called.
+  // Calls `change(Node* current, replace)` under the lock of the part where `key` belongs;
+  // `current` is nullptr when the key is not there. `change` may call `replace(Node* next)`, once
+  // and when nothing can fail any more: another node with an equal key takes the place, or, with
+  // nullptr, the key is erased. With `may_insert` false, `change` must not insert. In a
+  // ReadSection. Returns what `change` does; kMemory; kClosed: the table is sealed, `change` was
+  // not called.
   template <typename Change>
   Status update(uint64_t hash, std::string_view key, bool may_insert, Change&& change) noexcept {
     for (;;) {
       Part* part = part_of(hash);
-      if (part == nullptr && !may_insert) {
-        Node* next = nullptr;
-        return change(nullptr, &next);
-      }
+      if (part == nullptr && !may_insert) return change(nullptr, [](Node*) {});
       if (part != nullptr) {
         std::lock_guard guard(part->lock);
         if (part->dead) continue;
         if (sealed_.load(std::memory_order_relaxed)) return Status::kClosed;
-        const auto [at, current] = locate(*part, hash, key);
-        if (current != nullptr || !may_insert || !part->full()) {
-          Node* next = current;
-          Status status = change(current, &next);
-          if (status != Status::kOk || next == current) return status;
-          if (current != nullptr) {
-            part->key_bytes -= current->key().size();
-            part->value_bytes -= current->value_size();
-          }
-          if (next == nullptr) {
-            erase_slot(*part, at);
-            if (count_.fetch_sub(1, std::memory_order_seq_cst) == 1) figures_.occupied.fetch_sub(1);
-            return status;
-          }
-          part->key_bytes += next->key().size();
-          part->value_bytes += next->value_size();
-          if (current == nullptr) {
-            part->count++;
-            if (part->word(at) == kErased) part->erased--;
-            if (count_.fetch_add(1, std::memory_order_seq_cst) == 0) figures_.occupied.fetch_add(1);
-          }
-          Word word = reinterpret_cast<Word>(next) | tag_of(hash, part->depth);
-          part->slot(at).store(word, std::memory_order_seq_cst);
-          if (has_ahead(part->slots(), part->depth)) learn_ahead(*part, at, hash);
-          return status;
+        const Place place = locate(*part, hash, key);
+        if (place.current != nullptr || !may_insert || !part->full()) {
+          return change(place.current, [&](Node* next) { replace(*part, place, hash, next); });
         }
       }
       Status status = grow(hash, part);
@@ -405,6 +381,30 @@ class Table {
     }
   }
 
+  void replace(Part& part, Place place, uint64_t hash, Node* next) noexcept {
+    const auto [at, current] = place;
+    if (current != nullptr) {
+      part.key_bytes -= current->key().size();
+      part.value_bytes -= current->value_size();
+    }
+    if (next == nullptr) {
+      if (current == nullptr) return;
+      erase_slot(part, at);
+      if (count_.fetch_sub(1, std::memory_order_seq_cst) == 1) figures_.occupied.fetch_sub(1);
+      return;
+    }
+    part.key_bytes += next->key().size();
+    part.value_bytes += next->value_size();
+    if (current == nullptr) {
+      part.count++;
+      if (part.word(at) == kErased) part.erased--;
+      if (count_.fetch_add(1, std::memory_order_seq_cst) == 0) figures_.occupied.fetch_add(1);
+    }
+    const Word word = reinterpret_cast<Word>(next) | tag_of(hash, part.depth);
+    part.slot(at).store(word, std::memory_order_seq_cst);
+    if (has_ahead(part.slots(), part.depth)) learn_ahead(part, at, hash);
+  }
+
   static void erase_slot(Part& part, uint32_t at) noexcept {
     part.count--;
     // A probe that comes this far goes on to an empty slot, so it may as well end here.
@@ -512,7 +512,7 @@ class Table {
     }
     lower->key_bytes = old->key_bytes;
     lower->value_bytes = old->value_bytes;
-    replace(hash, old->depth, lower, upper);
+    relink(hash, old->depth, lower, upper);
     old->dead = true;
     retire(old, old->bytes());
     return Status::kOk;
@@ -533,7 +533,7 @@ class Table {
   }
 
   // Points the directory at the two halves of what the part of this hash and depth covered.
-  void replace(uint64_t hash, uint32_t depth, Part* lower, Part* upper) noexcept {
+  void relink(uint64_t hash, uint32_t depth, Part* lower, Part* upper) noexcept {
     const Directory now = directory();
     uint64_t size = uint64_t{1} << (now.depth - depth);
     uint64_t first = depth == 0 ? 0 : hash >> (64 - depth) << (now.depth - depth);

@@ -96,7 +96,8 @@ uint64_t EpochWriter::settle(SealedEpoch& sealed, uint32_t home) noexcept {
         continue;
       }
       Entry* entry = DirtyRecord::entry(word);
-      if (!tombstone) entry->set_home(home);
+      // Unless it is being removed.
+      if (!tombstone) entry->change_home(chunk->home_of(i), home);
       record.word.store(0, std::memory_order_relaxed);
       entry->unpin();
     }

@@ -216,7 +216,7 @@ FAULTS = [
      "  uintptr_t fresh = old == nullptr || PLANTED ? DirtyRecord::kFresh : 0;"),
     ("overwrite_not_recorded", "an overwrite within an epoch is not written",
      "memory/epoch.cc", "  record->word.store(word, std::memory_order_relaxed);\n  if (own)",
-     "  if (PLANTED && own && entry != nullptr) {\n    entry->set_references(1);\n"
+     "  if (PLANTED && own && entry != nullptr) {\n    entry->unpin();\n"
      "    entry->set_home(Entry::kNowhere);\n  } else {\n"
      "    record->word.store(word, std::memory_order_relaxed);\n  }\n  if (own)"),
 ]

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 namespace dskvs::test::schedule {
@@ -72,7 +73,7 @@ Orders::Orders(const Calls& calls, const Contents& before, bool closes_early)
     }
   }
   std::vector<State> open{{std::vector<uint32_t>(calls_.size()), before}};
-  states_.insert(open[0]);
+  states_.try_emplace(open[0]);
   while (!open.empty()) {
     const State state = std::move(open.back());
     open.pop_back();
@@ -89,9 +90,28 @@ Orders::Orders(const Calls& calls, const Contents& before, bool closes_early)
       State after = state;
       if (call.begin > first_end || !apply(call, &after.contents)) continue;
       after.done[c]++;
-      if (states_.insert(after).second) open.push_back(std::move(after));
+      const auto [reached, is_new] = states_.try_emplace(after);
+      reached->second.push_back(state);
+      if (is_new) open.push_back(std::move(after));
     }
   }
+  forget_dead_ends();
+}
+
+// From which the rest of the calls could not have had their answers.
+void Orders::forget_dead_ends() {
+  std::set<State> lead_on;
+  std::vector<State> open;
+  for (const auto& [state, from] : states_) {
+    if (is_all(state)) open.push_back(state);
+  }
+  while (!open.empty()) {
+    const State state = std::move(open.back());
+    open.pop_back();
+    if (!lead_on.insert(state).second) continue;
+    for (const State& from : states_.at(state)) open.push_back(from);
+  }
+  std::erase_if(states_, [&](const auto& entry) { return !lead_on.contains(entry.first); });
 }
 
 // No disk fails here. Who waits while the store is closed may be told so.
@@ -114,12 +134,12 @@ bool Orders::answers_can_be() const {
       if (!can_answer(call)) return false;
     }
   }
-  return std::any_of(states_.begin(), states_.end(), [&](const State& s) { return is_all(s); });
+  return !states_.empty();  // as it was when nothing had been called leads on, then
 }
 
 bool Orders::can_end_with(const Contents& contents) const {
-  return std::any_of(states_.begin(), states_.end(), [&](const State& state) {
-    return is_all(state) && state.contents == contents;
+  return std::any_of(states_.begin(), states_.end(), [&](const auto& entry) {
+    return is_all(entry.first) && entry.first.contents == contents;
   });
 }
 
@@ -137,7 +157,8 @@ uint64_t Orders::promised(const Crash& crash) const {
 
 bool Orders::can_leave(const Crash& crash) const {
   const uint64_t promised = this->promised(crash);
-  return std::any_of(states_.begin(), states_.end(), [&](const State& state) {
+  return std::any_of(states_.begin(), states_.end(), [&](const auto& entry) {
+    const State& state = entry.first;
     if (state.contents != crash.contents) return false;
     for (size_t c = 0; c < calls_.size(); ++c) {
       const uint32_t done = state.done[c];

@@ -3,16 +3,14 @@
 // The rule for answers: each call has one instant between its begin and its end, and the answers
 // are those of one thread. The rule for crashes: what comes back is what a set of calls leaves that
 // have such instants, with every call that returned before one of the set began, with none that
-// began after the crash, and with all that was reported before it. The answers of those calls
-// count, and no others: two calls that ran at the same time may have their epochs in either order,
-// whatever somebody saw in between.
+// began after the crash, and with all that was reported before it.
 //
 // Runs are short, so all orders are looked at: see Orders.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <set>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -82,10 +80,11 @@ class Orders {
   };
   [[nodiscard]] bool is_all(const State& state) const;
   [[nodiscard]] bool can_answer(const Call& promise) const;
+  void forget_dead_ends();
 
-  Calls calls_;     // those that read or change something
-  Calls promises_;  // those that say how far the disk is
-  std::set<State> states_;
+  Calls calls_;                                 // those that read or change something
+  Calls promises_;                              // those that say how far the disk is
+  std::map<State, std::vector<State>> states_;  // and from which they come
   const bool closes_early_;
 };
 

@@ -215,7 +215,7 @@ Mix random_mix(Random& random) {
   Mix mix;
   const bool even = random() % 2 == 0;
   mix.collections = static_cast<uint32_t>(1 + random() % kCollections);
-  switch (random() % 5) {
+  switch (random() % 6) {
     case 0:  // the log becomes full
       mix.kinds = {kPut, kPut, kPut, kWritten, even ? kPut : kDelete};
       mix.calls_max = 12;
@@ -229,6 +229,14 @@ Mix random_mix(Random& random) {
       mix.kinds = {kPut, kDelete, kDelete, even ? kGet : kGetAll, even ? kWritten : kPutIfAbsent};
       mix.members = static_cast<uint32_t>(1 + random() % 2);
       mix.collections = 1;
+      return mix;
+    case 3:  // who looks on tells apart what happens at the same time
+      mix.kinds = {kPut, kPut, kGet, even ? kGetAll : kDelete};
+      if (random() % 4 == 0) mix.kinds.push_back(kDeleteAll);
+      mix.calls_max = 10;
+      mix.members = 2;
+      mix.collections = static_cast<uint32_t>(1 + random() % 2);
+      mix.largest = 1;
       return mix;
     default:
       break;

@@ -62,10 +62,7 @@ class OneEntry {
  public:
   OneEntry() {
     prepare_thread();
-    change([&](Entry* current, Entry** next) {
-      *next = Entry::make(kMember, 0);
-      return epochs.record(*collection, *next, current, &first_);
-    });
+    replace(false, [] {});
     (void)epochs.seal();
   }
   ~OneEntry() {
@@ -73,16 +70,27 @@ class OneEntry {
     Collection::free(collection);
   }
 
-  // Puts another version in its place, or removes it; `recorded` is called in between.
-  template <typename Recorded>
-  void replace(bool remove, Recorded&& recorded) {
-    change([&](Entry* current, Entry** next) {
-      Entry* entry = remove ? nullptr : Entry::make(kMember, 0);
-      const Status status = epochs.record(*collection, entry, current, &first_);
-      recorded();
-      *next = entry;
+  // Puts another version in its place, or removes it. `paused` is called where a reader may come in
+  // between: with the put visible, or the removal recorded.
+  template <typename Paused>
+  void replace(bool remove, Paused&& paused) {
+    ReadSection section;
+    const auto change = [&](Entry* current, auto&& replace) {
+      if (!remove) {
+        Entry* const entry = Entry::make(kMember, 0);
+        return epochs.record_put(*collection, *entry, current, &first_, [&] {
+          replace(entry);
+          paused();
+        });
+      }
+      const Status status = epochs.record_removal(*collection, *current, &first_);
+      paused();
+      replace(nullptr);
       return status;
-    });
+    };
+    if (collection->members().update(KeyHash{}(kMember), kMember, true, change) != Status::kOk) {
+      std::abort();
+    }
   }
 
   Entry* find() { return collection->members().find(KeyHash{}(kMember), kMember); }
@@ -93,14 +101,6 @@ class OneEntry {
 
  private:
   static constexpr std::string_view kMember = "member";
-
-  template <typename Change>
-  void change(Change&& change) {
-    ReadSection section;
-    if (collection->members().update(KeyHash{}(kMember), kMember, true, change) != Status::kOk) {
-      std::abort();
-    }
-  }
 
   bool first_ = false;
 };
@@ -177,8 +177,8 @@ TEST_CASE("a sweep meets what a sealed collection holds until its drop has an ep
   const auto put = [](auto& table, auto* node) {
     ReadSection section;
     const std::string_view key = node->key();
-    if (table.update(KeyHash{}(key), key, true, [&](auto, auto next) {
-          *next = node;
+    if (table.update(KeyHash{}(key), key, true, [&](auto, auto replace) {
+          replace(node);
           return Status::kOk;
         }) != Status::kOk) {
       std::abort();

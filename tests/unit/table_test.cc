@@ -121,11 +121,12 @@ class Pair {
     Status status;
     {
       ReadSection section;
-      status = table_.update(OwnHash{}(key), key, node != nullptr, [&](Node* current, Node** next) {
-        before = current;
-        *next = node;
-        return Status::kOk;
-      });
+      status =
+          table_.update(OwnHash{}(key), key, node != nullptr, [&](Node* current, auto&& replace) {
+            before = current;
+            replace(node);
+            return Status::kOk;
+          });
     }
     reclaimer::reclaim_if_due();
     REQUIRE(status == Status::kOk);
