@@ -56,10 +56,16 @@ class Entry {
   std::string_view key() const noexcept { return {value() + value_size(), member_size()}; }
   size_t bytes() const noexcept { return sizeof(Entry) + value_size() + member_size(); }
 
-  void pin() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void pin() noexcept {
+    if (references_.fetch_add(1, std::memory_order_relaxed) >= kCountless) [[unlikely]]
+      keep();
+  }
   void unpin(uint32_t references = 1) noexcept {
-    if (references_.fetch_sub(references, std::memory_order_acq_rel) == references) {
+    const uint32_t before = references_.fetch_sub(references, std::memory_order_acq_rel);
+    if (before == references) {
       arena_free(this);
+    } else if (before >= kCountless) [[unlikely]] {
+      keep();
     }
   }
   // Before the entry is published: nobody else counts yet.
@@ -77,6 +83,13 @@ class Entry {
   }
 
  private:
+  // Who never gives back what it gets comes to so many references. The entry stays for ever then,
+  // rather than be freed when the count has gone round.
+  static constexpr uint32_t kCountless = uint32_t{1} << 31;
+  void keep() noexcept {
+    references_.store(kCountless + kCountless / 2, std::memory_order_relaxed);
+  }
+
   Entry(size_t member_size, uint64_t value_size) noexcept
       : sizes_(uint64_t{member_size} << 48 | value_size) {}
 

@@ -3,7 +3,8 @@
 // The rule for answers: each call has one instant between its begin and its end, and the answers
 // are those of one thread. The rule for crashes: what comes back is what a set of calls leaves that
 // have such instants, with every call that returned before one of the set began, with none that
-// began after the crash, and with all that was reported before it.
+// began after the crash, and with all that was reported before it; and all other calls can have had
+// their answers after these.
 //
 // Runs are short, so all orders are looked at: see Orders.
 #pragma once

@@ -3,8 +3,6 @@
 // is out of reach.
 // Method: threads hand over to one another through flags, and through the reclaimer's clock, which
 // moves when somebody begins to wait for readers. Nothing depends on time.
-#include <sched.h>
-
 #include <atomic>
 #include <cstdlib>
 #include <optional>
@@ -12,25 +10,13 @@
 #include <thread>
 
 #include "hash.h"
-#include "memory/epoch.h"
 #include "memory/sweep.h"
 #include "persister/housekeeping.h"
 #include "support/catch.h"
+#include "unit/one_entry.h"
 
 namespace dskvs::test {
 namespace {
-
-template <typename Condition>
-void await(Condition&& condition) {
-  while (!condition()) sched_yield();
-}
-
-uint64_t reclaimer_clock() { return reclaimer::clock.load(); }
-
-void prepare_thread() {
-  if (!reclaimer::register_thread()) std::abort();
-  reclaimer::prepare_to_retire();
-}
 
 // A thread that is in a section from its construction to leave().
 class Reader {
@@ -55,54 +41,6 @@ class Reader {
   std::atomic<bool> inside_{false};
   std::atomic<bool> leaving_{false};
   std::thread thread_{[this] { read(); }};
-};
-
-// One collection with one entry, which belongs to an epoch that is sealed.
-class OneEntry {
- public:
-  OneEntry() {
-    prepare_thread();
-    replace(false, [] {});
-    (void)epochs.seal();
-  }
-  ~OneEntry() {
-    collection->members().take_all([](Entry* entry) { entry->unpin(); });
-    Collection::free(collection);
-  }
-
-  // Puts another version in its place, or removes it. `paused` is called where a reader may come in
-  // between: with the put visible, or the removal recorded.
-  template <typename Paused>
-  void replace(bool remove, Paused&& paused) {
-    ReadSection section;
-    const auto change = [&](Entry* current, auto&& replace) {
-      if (!remove) {
-        Entry* const entry = Entry::make(kMember, 0);
-        return epochs.record_put(*collection, *entry, current, &first_, [&] {
-          replace(entry);
-          paused();
-        });
-      }
-      const Status status = epochs.record_removal(*collection, *current, &first_);
-      paused();
-      replace(nullptr);
-      return status;
-    };
-    if (collection->members().update(KeyHash{}(kMember), kMember, true, change) != Status::kOk) {
-      std::abort();
-    }
-  }
-
-  Entry* find() { return collection->members().find(KeyHash{}(kMember), kMember); }
-
-  Epochs epochs{steady_clock(), 1, 1};
-  TableFigures figures;
-  Collection* const collection = Collection::make("collection", figures);
-
- private:
-  static constexpr std::string_view kMember = "member";
-
-  bool first_ = false;
 };
 
 TEST_CASE("a seal waits for who began while a removal was recorded and not yet made") {

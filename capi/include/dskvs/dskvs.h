@@ -63,11 +63,11 @@
  *
  * 7. Threads. Every function may be called from any thread at any time, dskvs_close() included.
  *    Each call takes effect at one instant between its call and its return; so do dskvs_get_all()
- *    and dskvs_delete_all(), on the whole collection. Readers never wait for writers, and nobody
- *    waits for the disk, except a put that finds no room (see there) and the calls whose
- *    purpose it is (open, close, wait, sync, compact, backup). A dskvs_list belongs to one thread
- *    at a time. No function may be called from a signal handler, and no thread cancelled
- *    (pthread_cancel) while it is in one.
+ *    and dskvs_delete_all(), on the whole collection. What a crash leaves is what was there
+ *    between two such instants. Readers never wait for writers, and nobody waits for the disk,
+ *    except a put that finds no room (see there) and the calls whose purpose it is (open, close,
+ *    wait, sync, compact, backup). A dskvs_list belongs to one thread at a time. No function may be
+ *    called from a signal handler, and no thread cancelled (pthread_cancel) while it is in one.
  *
  * 8. fork. In a child, every call on an inherited handle returns DSKVS_ERR_FORKED, takes no lock
  *    and writes nothing; the parent is undisturbed. Pinned values stay readable. The child may
