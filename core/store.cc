@@ -98,24 +98,23 @@ Entry* Store::find(const HashedKey& key) noexcept {
   Collection* collection = find(key.collection_hash, key.collection);
   if (collection == nullptr) return nullptr;
   Entry* entry = collection->members().find(key.member_hash, key.member);
-  if (entry == nullptr || entry->home() < Entry::kPutting) [[likely]]
-    return entry;
-  bool first = false;
-  const bool is_there = epochs_->settle(*entry, &first);
-  if (first) persister_->reception().wake();
+  const bool is_there = entry == nullptr || entry->home() < Entry::kPutting || settle(*entry);
   return is_there ? entry : nullptr;
 }
 
-Collection* Store::find(uint64_t hash, std::string_view name) noexcept {
+inline Collection* Store::find(uint64_t hash, std::string_view name) noexcept {
   Collection* collection = catalog_.find(hash, name);
-  if (collection == nullptr ||
-      collection->dropped_epoch.load(std::memory_order_seq_cst) == kNeverEnded) [[likely]] {
-    return collection;
-  }
+  if (collection == nullptr) return nullptr;
+  const uint64_t dropped = collection->dropped_epoch.load(std::memory_order_seq_cst);
+  return dropped == kNeverEnded || settle(*collection) ? collection : nullptr;
+}
+
+template <typename Node>
+bool Store::settle(Node& node) noexcept {
   bool first = false;
-  epochs_->settle(*collection, &first);
+  const bool is_there = epochs_->settle(node, &first);
   if (first) persister_->reception().wake();
-  return nullptr;
+  return is_there;
 }
 
 void Store::prefetch(const HashedKey& key) const noexcept {

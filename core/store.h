@@ -28,10 +28,10 @@ struct HashedKey : Key {
 using Condition = std::optional<const void*>;
 
 // Threads. The calls of the first group are made inside a ReadSection, writing ones after
-// reclaimer::prepare_to_retire(); they do not block, but for the short locks of the memory wing.
-// Those of the second group may block, and are made outside of sections by threads that keep the
-// store from being destroyed by a pin. close() is called once, when no section that could see the
-// store is open and no pin is left.
+// reclaimer::prepare_to_retire(); they do not block, but for the short locks of the memory wing,
+// and that of the Reception to wake the persister. Those of the second group may block, and are
+// made outside of sections by threads that keep the store from being destroyed by a pin. close() is
+// called once, when no section that could see the store is open and no pin is left.
 class Store {
  public:
   // kNotFound never; every other status of dskvs_open().
@@ -105,6 +105,8 @@ class Store {
     return options_.read_only ? 0 : timeout_ms;
   }
   Collection* find(uint64_t hash, std::string_view name) noexcept;
+  template <typename Node>
+  [[gnu::noinline]] bool settle(Node& node) noexcept;
   template <typename Publish>
   Status put_in(Collection& collection, const HashedKey& key, Entry* entry, Condition condition,
                 bool may_insert, bool* first, Publish&& publish) noexcept;

@@ -13,9 +13,9 @@ inline constexpr uint64_t kEnding = kNeverEnded - 1;  // in an epoch that is not
 // One first-level name and its members. One allocation, with the name behind it.
 //
 // A collection is in the catalog from its first put. It ends, once, when delete_all takes it or the
-// persister finds it empty: its table is sealed, then it leaves the catalog, at one instant, and a
-// later put makes another one of the same name. An ended collection waits in the Epochs' list until
-// nothing refers to it any more.
+// persister finds it empty: its table is sealed, a drop joins an epoch, it leaves the catalog, and
+// a later put makes another one of the same name. An ended collection waits in the Epochs' list
+// until nothing refers to it any more.
 class Collection {
  public:
   using Members = Table<Entry, KeyHash>;

@@ -84,7 +84,7 @@ Status Epochs::record_removal(Collection& collection, Entry& old, bool* first) n
 // The writer's settle(): says which epoch it is. That is `before`, which was open earlier in this
 // section, or the next one: no other can be opened before the section ends.
 uint64_t Epochs::join(Entry& entry, uint64_t before, bool* first) noexcept {
-  settle(entry, first);
+  (void)settle(entry, first);
   return before + ((before ^ entry.home()) & 1);
 }
 
@@ -99,12 +99,14 @@ bool Epochs::settle(Entry& entry, bool* first) noexcept {
   return state < Entry::kRemoving;
 }
 
-void Epochs::settle(Collection& collection, bool* first) noexcept {
+bool Epochs::settle(Collection& collection, bool* first) noexcept {
   uint64_t ending = kEnding;
-  if (collection.dropped_epoch.load(std::memory_order_seq_cst) != ending) return;
-  const uint64_t epoch = open();
-  if (note_change(epoch)) *first = true;
-  collection.dropped_epoch.compare_exchange_strong(ending, epoch, std::memory_order_seq_cst);
+  if (collection.dropped_epoch.load(std::memory_order_seq_cst) == ending) {
+    const uint64_t epoch = open();
+    if (note_change(epoch)) *first = true;
+    collection.dropped_epoch.compare_exchange_strong(ending, epoch, std::memory_order_seq_cst);
+  }
+  return false;
 }
 
 // Needs lane.lock.
@@ -155,7 +157,7 @@ void Epochs::record_drop(Collection& collection, const TableTotals& totals, bool
     // One drop after the other joins an epoch, so the list is in their order.
     std::lock_guard guard(ended_lock_);
     collection.dropped_epoch.store(kEnding, std::memory_order_seq_cst);
-    settle(collection, first);
+    (void)settle(collection, first);
     append_ended(collection, collection.dropped_epoch.load(std::memory_order_relaxed));
   }
   const auto count_of = static_cast<int64_t>(totals.count);
@@ -214,7 +216,7 @@ void Epochs::count(Lane& lane, const Totals& change, int64_t dirty_bytes) noexce
 // A full barrier when it returns true, so that whoever then finds the persister awake can rely on
 // its seeing the change before it goes to sleep.
 bool Epochs::note_change(uint64_t epoch) noexcept {
-  uint64_t seen = newest_change_.load(std::memory_order_relaxed);
+  uint64_t seen = newest_change_.load(std::memory_order_seq_cst);
   if (seen >= epoch) return false;
   uint64_t none = 0;  // before the change is seen; the first of those who come at once
   first_write_us_[epoch % 2].compare_exchange_strong(none, clock_.now_us(),

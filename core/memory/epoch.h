@@ -1,27 +1,23 @@
 // The cut. Time is divided into numbered epochs; every change belongs to the epoch that was open
-// when it was published, and leaves a record there. Sealing an epoch yields its records: exactly
-// what changed in it, no more and no less, without stopping anyone and without copying a value.
+// when it took effect, and leaves a record there. Sealing an epoch yields its records: exactly what
+// changed in it, no more and no less, without stopping anyone and without copying a value.
 //
 // Why the cut is consistent:
-// - A change takes effect at the instant at which it joins an epoch, though no processor changes
-// two
+// - A change takes effect when it joins an epoch, at one instant, though no processor changes two
 //   places at once. A put first makes its entry visible as one that is in no epoch yet
 //   (Entry::kPutting). Whoever comes to such an entry, a reader as well as the writer, makes it
-//   join the epoch that is open by then, before going on: they read the number, and the first of
-//   them to exchange the entry's state has decided. So nobody has seen a change that is in no
-//   epoch, nor missed one that is in an epoch which had ended: the changes of the epochs up to E
-//   are exactly those that took effect before E was sealed. A removal does likewise with the entry
-//   that goes, and erases it then; a drop with its collection.
-// - A writer holds the lock of the part that it changes all the while, inside one ReadSection. So
-// the
-//   epochs of one key never decrease.
-// - seal() opens the next epoch, and then waits until every section that was open has ended, those
-// of
-//   who read the number before and those of whose changes they made join: no straggler can join a
-//   sealed epoch, and all that did have their records. If something was removed in it, it waits
+//   join before going on: each reads the open epoch's number, and the first to exchange the entry's
+//   state has decided; the instant is that of its reading. So nobody has seen a change that is in
+//   no epoch, nor missed one that is in an epoch which had ended: the changes of the epochs up to E
+//   are exactly those that took effect before E was sealed. A removal does the same with the entry
+//   that goes, and erases the key then; a drop with its collection.
+// - A writer holds the lock of the part that it changes all the while, inside one ReadSection, so
+//   the epochs of one key never decrease.
+// - seal() opens the next epoch, and then waits until every section that was open has ended: of all
+//   who read the number before, and of those whose changes they made join. So no straggler can join
+//   a sealed epoch, and whatever did has its record. If something was removed in it, seal() waits
 //   once more: whoever began while such a writer had made its record and not yet erased the key may
-//   have found what is gone now, and the persister is about to give back what a removal's record
-//   holds.
+//   have found what is gone now, and the persister is about to give back what the record holds.
 // - A record holds a reference to its entry. A version that is superseded in a later epoch stays
 //   alive for the persister; one that is superseded in the same epoch gives its record to its
 //   successor, so a hot key costs one record, and one write, an epoch.
@@ -142,13 +138,14 @@ class Epochs {
 
   // Of what a reader came to, if its home is kPutting or above. False: it is removed.
   bool settle(Entry& entry, bool* first) noexcept;
-  // Likewise, if its dropped_epoch is not kNeverEnded: it is dropped.
-  void settle(Collection& collection, bool* first) noexcept;
+  // Likewise, if its dropped_epoch is not kNeverEnded. False: it is dropped.
+  bool settle(Collection& collection, bool* first) noexcept;
 
   // ---- Anyone.
 
-  // The newest epoch that holds a change that was published. All that returned is in it or before.
-  // seq_cst: the persister goes to sleep by it, see note_change().
+  // All that returned, or that anybody saw, is in this epoch or before. It may hold no change: who
+  // noted it may have come second to make its change join. seq_cst: the persister goes to sleep by
+  // it, see note_change().
   uint64_t newest_change() const noexcept { return newest_change_.load(std::memory_order_seq_cst); }
   uint64_t open() const noexcept { return open_.load(std::memory_order_seq_cst); }
   // When the first change of the open epoch was accepted; 0: there is none.
@@ -190,9 +187,11 @@ class Epochs {
 
  private:
   struct alignas(64) Lane {
-    mutable SpinLock lock;        // guards all but the records
-    DirtyChunks chunks;           // of the open epoch, and while it is being sealed of two
-    DirtyChunk* spare = nullptr;  // once a change is visible, its record must not fail
+    mutable SpinLock lock;  // guards all but the records
+    DirtyChunks chunks;     // of the open epoch, and while it is being sealed of two
+    // Taken before a change becomes visible, since it may join an epoch that has no chunk here yet,
+    // and can fail no more.
+    DirtyChunk* spare = nullptr;
     Totals totals;
     int64_t dirty_not_added = 0;  // to dirty_ yet
     bool removals = false;        // keys or collections, since the last seal

@@ -4,9 +4,10 @@
 // Locks. mutex_ guards all that is not atomic, and is never held during I/O. Who wants a snapshot
 // holds snapshot_turn_ around it: there is one at a time.
 //
-// Sleep. A writer wakes the persister only at the first change of an epoch, and only when it
-// sleeps: the change is published with a full barrier before `sleeping_` is looked at, and sleep()
-// sets `sleeping_` with one before the persister looks for changes a last time.
+// Sleep. The persister is woken only at the first change of an epoch, by the writer or by a reader
+// who made it join, and only when it sleeps: the change is noted with a full barrier before
+// `sleeping_` is looked at, and sleep() sets `sleeping_` with one before the persister looks for
+// changes a last time.
 //
 // Room. The limit of what may be dirty is read without the lock: an old one lets a put through, or
 // sends it to wait, where it is asked again under the lock, which publish() holds to change it.

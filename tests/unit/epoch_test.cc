@@ -1,11 +1,16 @@
 // Goal: a change belongs to the epoch that is open when it takes effect, and it takes effect at the
 // latest when somebody sees it.
-// Method: as in grace_period_test. A put is stopped when it can be seen and is in no epoch yet.
+// Method: as in grace_period_test. A change is stopped when it can be seen and is in no epoch yet:
+// in what makes it visible, or where the store asks for the time, which it does before the first
+// change of an epoch joins it.
 #include <atomic>
 #include <optional>
 #include <thread>
 
+#include "store.h"
 #include "support/catch.h"
+#include "support/sim_environment.h"
+#include "support/sim_file_system.h"
 #include "unit/one_entry.h"
 
 namespace dskvs::test {
@@ -90,6 +95,77 @@ TEST_CASE("who sees a key that is being removed, or a collection, sees that it i
   (void)store.epochs.seal();
   store.epochs.settle(*store.collection, &first);
   CHECK(dropped == epoch);
+}
+
+class StoppingClock : public Clock {
+ public:
+  uint64_t now_us() noexcept override {
+    if (std::this_thread::get_id() == stops_) {
+      stopped_ = true;
+      await([&] { return going_on_.load(); });
+    }
+    return ++now_us_;
+  }
+  uint64_t thread_cpu_us() noexcept override { return ++now_us_; }
+
+  // `call` in a thread of its own, and `meanwhile` when that is stopped.
+  template <typename Call, typename Meanwhile>
+  void stop(Call&& call, Meanwhile&& meanwhile) {
+    stopped_ = going_on_ = false;
+    std::thread thread([&] {
+      prepare_thread();
+      const ReadSection section;
+      stops_ = std::this_thread::get_id();
+      call();
+    });
+    await([&] { return stopped_.load(); });
+    meanwhile();
+    going_on_ = true;
+    thread.join();
+  }
+
+ private:
+  std::atomic<uint64_t> now_us_{1'000'000};
+  std::atomic<std::thread::id> stops_;
+  std::atomic<bool> stopped_{false};
+  std::atomic<bool> going_on_{false};
+};
+
+TEST_CASE("what a reader answers about a call that is under way is in the epoch of its mark") {
+  constexpr std::string_view kText = "collection/member";
+  prepare_thread();
+  SimFileSystem files;
+  StoppingClock clock;
+  std::unique_ptr<Store> store;
+  REQUIRE(Store::open("/store", {}, {files, clock, fixed_random, true, kSmallLog}, &store) ==
+          Status::kOk);
+  Key parsed;
+  REQUIRE(parse_key(kText, &parsed) == Status::kOk);
+  const HashedKey key(parsed);
+  const auto put = [&] { (void)store->put(key, Entry::make(key.member, 0), {}); };
+  const auto remove = [&] { (void)store->remove(key, {}); };
+  const auto drop = [&] {
+    uint64_t removed = 0;
+    (void)store->drop(key.collection, &removed);
+  };
+  const auto check = [&](auto&& call, bool there) {
+    clock.stop(call, [&] {
+      const uint64_t before = store->mark();
+      const ReadSection section;
+      CHECK((store->find(key) != nullptr) == there);
+      CHECK(store->mark() == before + 1);
+      CHECK((store->find(key) != nullptr) == there);
+    });
+    while (store->step(true)) {
+    }
+  };
+  check(put, true);
+  check(put, true);
+  check(remove, false);
+  check(put, true);
+  check(drop, false);
+  store->begin_close();
+  CHECK(store->close() == Status::kOk);
 }
 
 }  // namespace
