@@ -28,7 +28,7 @@ class Entry {
   static constexpr uint64_t kValueSizeMax = (uint64_t{1} << 48) - 1;
   static constexpr uint32_t kDirty = uint32_t{1} << 31;
   static constexpr uint32_t kNowhere = 0;
-  // In no epoch yet. The call goes on from there as joined() says.
+  // In no epoch yet; joined() is what they become.
   static constexpr uint32_t kPutting = 0xFFF0'0000;
   static constexpr uint32_t kRemoving = kPutting + 4;
   static constexpr uint32_t joined(uint32_t state, uint64_t epoch) noexcept {
