@@ -11,6 +11,12 @@
 //   no epoch, nor missed one that is in an epoch which had ended: the changes of the epochs up to E
 //   are exactly those that took effect before E was sealed. A removal does the same with the entry
 //   that goes, and erases the key then; a drop with its collection.
+// - Memory ordering. What makes a change visible (the store to the table's slot, of kRemoving, or
+//   of kEnding), the reading of the open epoch's number, the opening of the next, and a reader's
+//   loads of slots and states are seq_cst. A change reads the number after it became visible, so
+//   who has read a later number and then looks cannot miss it. The epoch counts as changed
+//   (newest_change_) before the state says so, and is read seq_cst, so a mark covers what was seen
+//   before it.
 // - A writer holds the lock of the part that it changes all the while, inside one ReadSection, so
 //   the epochs of one key never decrease.
 // - seal() opens the next epoch, and then waits until every section that was open has ended: of all
@@ -113,8 +119,8 @@ class Epochs {
   // key's part. They decide about the references of `old`: leave it alone afterwards. `*first`
   // becomes true when an epoch has its first change: wake the persister then.
 
-  // `publish()` lets `entry` take the place of `old`, or of nothing: nullptr. kMemory: it was not
-  // called, nothing happened.
+  // `publish()`, called under the lane's lock, lets `entry` take the place of `old`, or of nothing:
+  // nullptr. kMemory: it was not called, nothing happened.
   template <typename Publish>
   Status record_put(Collection& collection, Entry& entry, Entry* old, bool* first,
                     Publish&& publish) noexcept {

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <map>
 #include <random>
 #include <string>
 #include <thread>
@@ -56,7 +55,7 @@ class SlowClock : public Clock {
   std::atomic<uint64_t> now_us_{1'000'000};
 };
 
-// Each by one thread. Odd versions are put, even ones are
+// How a key's even versions come about; odd ones are put. Each key has one writer.
 enum class End { kOverwritten, kRemoved, kDropped };
 constexpr uint32_t kKeys = 3;
 constexpr std::array<const char*, kKeys> kNames = {"a/x", "a/y", "b/z"};
@@ -151,15 +150,18 @@ class Play {
     REQUIRE(Store::open(kPath, {}, environment, &store_) == Status::kOk);
   }
 
-  void run(uint64_t milliseconds) {
+  // For a second, and on until there is enough to compare.
+  void run() {
     std::vector<std::thread> threads;
     for (uint32_t key = 0; key < kKeys; ++key) threads.emplace_back([this, key] { write(key); });
-    for (auto& sights : sights_) threads.emplace_back([this, &sights] { look(&sights); });
+    for (uint32_t i = 0; i < kObservers; ++i) threads.emplace_back([this, i] { look(i); });
     std::thread persister([this] {
       prepare_thread();
       while (!stopped_) store_->step(true);
     });
-    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    do {
+      std::this_thread::sleep_for(std::chrono::seconds(1));
+    } while (store_->mark() < kEpochsMin || seen_ < kSightsMin);
     stopping_ = true;
     for (std::thread& thread : threads) thread.join();
     stopped_ = true;
@@ -223,11 +225,12 @@ class Play {
     if (status != Status::kOk) std::abort();
   }
 
-  void look(std::vector<Sight>* sights) {
+  void look(uint32_t observer) {
     constexpr size_t kSightsMax = 2'000'000;
     prepare_thread();
-    std::mt19937 random(static_cast<uint32_t>(seed_ + sights->capacity()));
-    while (!stopping_ && sights->size() < kSightsMax) {
+    std::mt19937 random(static_cast<uint32_t>(seed_ + kKeys + observer));
+    std::vector<Sight>& sights = sights_[observer];
+    while (!stopping_ && sights.size() < kSightsMax) {
       const auto key = static_cast<uint32_t>(random() % kKeys);
       const HashedKey hashed_key = hashed(key);
       Range version{done_[key], 0};
@@ -247,7 +250,8 @@ class Play {
         version.max = never ? 0 : version.max - version.max % 2;
         impossible_ += version.min > version.max ? 1 : 0;
       }
-      sights->push_back({key, version, mark});
+      sights.push_back({key, version, mark});
+      seen_++;
       dawdle(random);
     }
   }
@@ -277,9 +281,13 @@ class Play {
     CHECK(impossible_ == 0);
     CHECK(unmarked == 0);
     CHECK(told_apart == 0);
-    CHECK(cuts.size() > 100);
-    CHECK(pairs > 10'000);
+    CHECK(cuts.size() > kEpochsMin / 2);
+    CHECK(pairs > kSightsMin);
   }
+
+  static constexpr uint32_t kObservers = 2;
+  static constexpr uint64_t kEpochsMin = 200;
+  static constexpr uint64_t kSightsMin = 10'000;  // of all observers
 
   const uint64_t seed_;
   SimFileSystem files_;
@@ -287,7 +295,8 @@ class Play {
   std::unique_ptr<Store> store_;
   std::array<std::atomic<uint64_t>, kKeys> begun_{};  // versions
   std::array<std::atomic<uint64_t>, kKeys> done_{};
-  std::array<std::vector<Sight>, 2> sights_;
+  std::array<std::vector<Sight>, kObservers> sights_;
+  std::atomic<uint64_t> seen_{0};
   std::atomic<uint64_t> impossible_{0};
   std::atomic<bool> stopping_{false};
   std::atomic<bool> stopped_{false};
@@ -296,7 +305,7 @@ class Play {
 TEST_CASE("no commit is without what somebody saw before what is in it") {
   const uint64_t seed = announce_seed("cut_test");
   const uint64_t seconds = rounds("DSKVS_CUT_SECONDS", 3);
-  for (uint64_t second = 0; second < seconds; ++second) Play(seed + second * 16).run(1000);
+  for (uint64_t second = 0; second < seconds; ++second) Play(seed + second * 16).run();
 }
 
 }  // namespace
