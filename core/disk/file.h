@@ -42,9 +42,6 @@ class File {
   // is then short. Only a hint.
   virtual void start_writeback(uint64_t /*offset*/, uint64_t /*size*/) {}
 
-  // Asks the system to read this range ahead, and does not wait. Only a hint.
-  virtual void start_reading(uint64_t /*offset*/, uint64_t /*size*/) {}
-
   // The first offset at or behind `offset` that may hold anything but zeros, or the file's size:
   // skips holes where the system knows them.
   virtual uint64_t next_data(uint64_t offset) { return offset; }

@@ -23,9 +23,6 @@ class PatientFile final : public File {
     return inner_->write(offset, pieces);
   }
   Status sync() override { return inner_->sync(); }
-  void start_reading(uint64_t offset, uint64_t size) override {
-    inner_->start_reading(offset, size);
-  }
   uint64_t next_data(uint64_t offset) override { return inner_->next_data(offset); }
   Status allocate(uint64_t size) override { return inner_->allocate(size); }
   Status size(uint64_t* bytes) override { return inner_->size(bytes); }

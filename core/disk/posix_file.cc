@@ -158,11 +158,6 @@ class PosixFile final : public File {
                       SYNC_FILE_RANGE_WRITE);
   }
 
-  void start_reading(uint64_t offset, uint64_t size) override {
-    ::posix_fadvise(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(size),
-                    POSIX_FADV_WILLNEED);
-  }
-
   uint64_t next_data(uint64_t offset) override {
     const off_t data = ::lseek(fd_.get(), static_cast<off_t>(offset), SEEK_DATA);
     if (data >= 0) return static_cast<uint64_t>(data);

@@ -7,8 +7,6 @@
 namespace dskvs {
 namespace {
 
-constexpr uint64_t kHintBytes = uint64_t{8} << 20;
-
 // Only commits and padding have empty keys: the frame's header saw to that.
 bool key_fits_type(FrameType type, std::string_view key) {
   const size_t slash = key.find('/');
@@ -21,7 +19,7 @@ bool key_fits_type(FrameType type, std::string_view key) {
 void SegmentReader::open(std::unique_ptr<File> file, FrameSeed seed, uint64_t begin, uint64_t end) {
   file_ = std::move(file);
   seed_ = seed;
-  offset_ = hinted_ = begin;
+  offset_ = begin;
   end_ = end;
   position_ = filled_ = 0;
   buffer_.resize(std::max<size_t>(buffer_.size(), std::min<uint64_t>(buffer_bytes_, end - begin)));
@@ -37,8 +35,7 @@ void SegmentReader::seek(uint64_t offset) {
   offset_ = offset;
 }
 
-// Sees to it that `bytes` from offset_ on are in the buffer, while the system fetches those behind
-// it. REQUIRES: they are within end_.
+// Sees to it that `bytes` from offset_ on are in the buffer. REQUIRES: they are within end_.
 Status SegmentReader::fill(size_t bytes) {
   if (buffered() >= bytes) return Status::kOk;
   std::memmove(buffer_.data(), buffer_.data() + position_, buffered());
@@ -47,10 +44,6 @@ Status SegmentReader::fill(size_t bytes) {
   while (filled_ < bytes) {
     const uint64_t from = offset_ + filled_;
     const size_t want = std::min<uint64_t>(buffer_.size() - filled_, end_ - from);
-    if (from + want > hinted_) {
-      file_->start_reading(from + want, std::min(kHintBytes, end_ - from - want));
-      hinted_ = from + want + kHintBytes / 2;
-    }
     size_t got = 0;
     Status status = file_->read(from, buffer_.data() + filled_, want, &got);
     if (status != Status::kOk) return status;

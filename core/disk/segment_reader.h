@@ -70,6 +70,8 @@ class SegmentReader {
   Status find_store_id(uint64_t segment_id, StoreId* store_id);
 
  private:
+  // The system reads ahead of reads of this size, in order, by itself; to ask it for more, or for
+  // more at a time, makes several threads' reading slower.
   static constexpr size_t kBufferBytes = size_t{1} << 20;
 
   template <typename Is>
@@ -91,7 +93,6 @@ class SegmentReader {
   FrameSeed seed_;
   uint64_t offset_ = 0;
   uint64_t end_ = 0;
-  uint64_t hinted_ = 0;  // up to here the system was asked to read ahead
 
   static_assert(kBufferBytes / 4 > kFrameHeaderBytes + kKeyBytesMax);
 };

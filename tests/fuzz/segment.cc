@@ -133,7 +133,6 @@ class ImageFile final : public File {
                                    [](std::byte b) { return b != std::byte{0}; });
     return static_cast<uint64_t>(data - image_.begin());
   }
-  void start_reading(uint64_t offset, uint64_t size) override { require_inside(offset, size); }
   Status size(uint64_t* bytes) override {
     *bytes = image_.size();
     return Status::kOk;
