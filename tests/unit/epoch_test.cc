@@ -7,8 +7,10 @@
 #include <optional>
 #include <thread>
 
+#include "persister/epoch_writer.h"
 #include "store.h"
 #include "support/catch.h"
+#include "support/log_client.h"
 #include "support/sim_environment.h"
 #include "support/sim_file_system.h"
 #include "unit/one_entry.h"
@@ -95,6 +97,31 @@ TEST_CASE("who sees a key that is being removed, or a collection, sees that it i
   (void)store.epochs.seal();
   store.epochs.settle(*store.collection, &first);
   CHECK(dropped == epoch);
+}
+
+TEST_CASE("an entry that is being removed while its epoch is written stays so") {
+  for (const bool removing : {false, true}) {
+    OneEntry store;
+    store.replace(false, [] {});
+    SealedEpoch sealed = store.epochs.seal();
+    SimFileSystem files;
+    const auto directory = open_locked(files, "/store");
+    LogPosition position;
+    position.store_id = {1};
+    LogWriter log(*directory, position, kSmallLog.segment_bytes_min);
+    TableFigures figures;
+    Catalog catalog(figures);
+    EpochWriter writer(catalog, store.epochs, log, {});
+
+    REQUIRE(writer.write(sealed, 0) == Status::kOk);
+    const ReadSection section;
+    Entry* const entry = store.find();
+    if (removing) entry->begin_removal();
+    writer.settle(sealed, 1);
+    CHECK(entry->home() == (removing ? Entry::kRemoving : 1));
+    bool first = false;
+    CHECK(store.epochs.settle(*entry, &first) == !removing);
+  }
 }
 
 class StoppingClock : public Clock {
