@@ -8,6 +8,14 @@ namespace {
 
 constexpr uint32_t kEmptyPartsAtOnce = 32;
 
+// The entry of a record that comes up soon.
+void prefetch_entry(const DirtyChunk& chunk, uint32_t i) noexcept {
+  constexpr uint32_t kAhead = 8;
+  if (i + kAhead >= chunk.count) return;
+  const DirtyRecord& later = chunk.records[i + kAhead];
+  __builtin_prefetch(DirtyRecord::entry(later.word.load(std::memory_order_relaxed)));
+}
+
 }  // namespace
 
 EpochWriter::EpochWriter(Catalog& catalog, Epochs& epochs, LogWriter& log,
@@ -50,13 +58,9 @@ Status EpochWriter::write_drops(uint64_t above_epoch) {
 // drops are void: the drop stands in front of them, and what was put after it belongs to a new
 // collection of that name.
 Status EpochWriter::write_records(bool removals, const DirtyChunk* chunks, uint64_t epoch) {
-  constexpr uint32_t kAhead = 8;
   for (const DirtyChunk* chunk = chunks; chunk != nullptr; chunk = chunk->links.next) {
     for (uint32_t i = 0; i < chunk->count; i++) {
-      if (!removals && i + kAhead < chunk->count) {
-        const DirtyRecord& later = chunk->records[i + kAhead];
-        __builtin_prefetch(DirtyRecord::entry(later.word.load(std::memory_order_relaxed)));
-      }
+      if (!removals) prefetch_entry(*chunk, i);
       const DirtyRecord& record = chunk->records[i];
       uintptr_t word = record.word.load(std::memory_order_relaxed);
       if (word == 0 || ((word & DirtyRecord::kTombstone) != 0) != removals) continue;
@@ -79,6 +83,7 @@ uint64_t EpochWriter::settle(SealedEpoch& sealed, uint32_t home) noexcept {
   uint64_t rescued_bytes = 0;
   while (DirtyChunk* chunk = sealed.chunks.pop_first()) {
     for (uint32_t i = 0; i < chunk->count; i++) {
+      prefetch_entry(*chunk, i);
       DirtyRecord& record = chunk->records[i];
       uintptr_t word = record.word.load(std::memory_order_relaxed);
       bool tombstone = (word & DirtyRecord::kTombstone) != 0;
