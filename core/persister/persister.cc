@@ -46,7 +46,9 @@ bool Persister::step(bool hurry) noexcept {
     collect_errand();
     return true;
   }
-  // What goes on beside the rest is begun first.
+  // What goes on beside the rest is begun first. When room is short, syncs are always due: what the
+  // last one has released goes before the next.
+  if (log_is_full() && step_errand(false)) return true;
   if ((!heal_wanted_ && step_sync(now, false)) || step_errand(false)) return true;
   if (heal_wanted_) {
     return step_heal(now, hurry) || writer_.empty_ended(rescuer_.sweeping());
@@ -82,7 +84,10 @@ bool Persister::step_write(uint64_t now, bool hurry) noexcept {
   bool due = now >= pace_.next_write_us() || reception_.sync_wanted() > log_.written_epoch();
   if ((!pressed && !due) || writing_is_held()) return false;
   // Here, so that cleaning keeps up with writing however busy the disk is.
-  if (rescuer_.sweeping()) rescue();
+  if (rescuer_.sweeping()) {
+    rescue();
+    if (writing_is_held()) return true;  // meanwhile users have changed more
+  }
   if (!heal_wanted_ && write_epoch() == Status::kOk) clean_if_due();
   return true;
 }
