@@ -60,7 +60,7 @@ uint64_t LogBounds::share_bytes(const LogLoad& load) const noexcept {
                           ? static_cast<double>(load.dirty_bytes) / static_cast<double>(room)
                           : 1;
   // Likewise; and so much at least that cleaning ends.
-  const auto share = static_cast<uint64_t>(static_cast<double>(load.unswept_bytes) * part);
+  const auto share = static_cast<uint64_t>(static_cast<double>(load.gain_bytes) * part);
   return std::max(std::min(share, load.live_bytes / 8), shape_.slack_bytes / 64 + 1);
 }
 
@@ -81,7 +81,7 @@ uint64_t LogBounds::dirty_bytes_max(const LogLoad& load) const noexcept {
 
 uint64_t LogBounds::room_bytes(const LogLoad& load) const noexcept {
   const uint64_t bytes_max = log_bytes_max(load.live_bytes);
-  return bytes_max - std::min(bytes_max, load.used_bytes + load.unswept_bytes);
+  return bytes_max - std::min(bytes_max, load.used_bytes + load.gain_bytes);
 }
 
 uint64_t LogBounds::segment_bytes(uint64_t live_bytes) const noexcept {

@@ -19,12 +19,13 @@ struct LogLoad {
   uint64_t dirty_bytes;    // accepted and not yet written, or rescued
   uint64_t epoch_bytes;    // what users change in an epoch: the open one, or the largest of late
   uint64_t unswept_bytes;  // that cleaning may have to write yet; without one, that the next may
+  uint64_t gain_bytes;     // likewise, until it has gained room: as much, or of later segments too
 };
 
 // The log is kept below 2 x live data + LogShape::slack_bytes. An eighth of the slack is for what
 // is not counted: commits, padding, removals, and the reserve.
 //
-// Cleaning writes before it frees, so it needs room: used + dirty + unswept must fit, and there are
+// Cleaning writes before it frees, so it needs room: used + dirty + gain must fit, and there are
 // two ways to see to it. Where epochs are large, all that is live and not dirty is cleaned along
 // with one of them: that fits whatever users change, if all that is live fits once more. Elsewhere
 // the oldest segments are cleaned, and each epoch takes along the share of it that makes both come

@@ -170,7 +170,7 @@ void Persister::clean(uint64_t through_segment) noexcept {
   for (const SegmentFile& segment : log_.segments_in_use()) {
     if (segment.id <= through_segment) bytes += segment.bytes;
   }
-  rescuer_.clean(through_segment, bytes);
+  rescuer_.clean(through_segment, bytes, log_.segment());
 }
 
 void Persister::rescue() noexcept {
@@ -287,12 +287,15 @@ LogLoad Persister::log_load() const noexcept {
   const auto segments = log_.segments_in_use();
   const uint64_t oldest_bytes = segments.empty() ? 0 : segments.front().bytes;
   const uint64_t unswept_bytes = rescuer_.sweeping() ? rescuer_.unswept_bytes() : oldest_bytes;
+  const uint64_t gain_bytes = std::max(unswept_bytes, rescuer_.bytes_until_gain(segments));
+  const uint64_t clean_bytes_max = live_bytes - std::min(live_bytes, dirty_bytes);
   return {.disk_bytes = log_.disk_bytes() - log_.reserve_bytes(),
           .used_bytes = log_.bytes_in_use(),
           .live_bytes = live_bytes,
           .dirty_bytes = dirty_bytes,
           .epoch_bytes = std::max(epoch_bytes_most_, dirty_bytes - rescued_bytes),
-          .unswept_bytes = std::min(unswept_bytes, live_bytes - std::min(live_bytes, dirty_bytes))};
+          .unswept_bytes = std::min(unswept_bytes, clean_bytes_max),
+          .gain_bytes = std::min(gain_bytes, clean_bytes_max)};
 }
 
 bool Persister::sync_is_due(uint64_t now) const noexcept {

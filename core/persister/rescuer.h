@@ -14,6 +14,9 @@
 
 #include "memory/epoch.h"
 #include "memory/sweep.h"
+#include "persister/segment_tally.h"
+
+#include <span>
 
 namespace dskvs {
 
@@ -28,8 +31,8 @@ class Rescuer {
 
   // ---- Cleaning: clean(), rescue() until nothing is left to sweep, an epoch that says so.
 
-  // `bytes` stand in the segments up to there.
-  void clean(uint64_t through_segment, uint64_t bytes) noexcept;
+  // `bytes` stand in the segments up to there; `last_segment` is being written to.
+  void clean(uint64_t through_segment, uint64_t bytes, uint64_t last_segment) noexcept;
   bool cleaning() const noexcept { return clean_through_ != 0; }
   // Sweeps on until about so much more has joined the open epoch, or as much has been looked at for
   // nothing as takes the same time. The end of the sweep is a change of the open epoch. kMemory:
@@ -37,6 +40,10 @@ class Rescuer {
   Status rescue(uint64_t share_bytes) noexcept;
   // What the sweep may still come across, at most. REQUIRES: sweeping().
   uint64_t unswept_bytes() const noexcept { return unswept_bytes_; }
+  // What has to be written again, at most, until cleaning has gained half as much room: of
+  // `segments`, those of use, oldest first. Where the oldest hold little garbage that is more than
+  // they hold.
+  uint64_t bytes_until_gain(std::span<const SegmentFile> segments) const noexcept;
   // What joined the open epoch, about.
   uint64_t rescued_bytes() const noexcept { return rescued_bytes_; }
   // Nothing current stands in this segment, or before it, unless it is in the open epoch; 0: no
@@ -65,10 +72,12 @@ class Rescuer {
   Epochs& epochs_;
   const uint64_t parts_min_;
   Sweep sweep_;
+  SegmentTally tally_;
   uint64_t clean_through_ = 0;  // 0: no cleaning
   uint64_t lost_from_ = kNoSegment;
   uint64_t unswept_bytes_ = 0;
   uint64_t rescued_bytes_ = 0;
+  uint64_t seen_bytes_ = 0;  // what looking took so far, as bytes that could have been written
 };
 
 }  // namespace dskvs

@@ -121,14 +121,15 @@ constexpr LogLoad kLoad{.disk_bytes = 0,
                         .live_bytes = 100 * kMiB,
                         .dirty_bytes = 0,
                         .epoch_bytes = 0,
-                        .unswept_bytes = 0};
+                        .unswept_bytes = 0,
+                        .gain_bytes = 0};
 
 LogLoad load(uint64_t used_mib, uint64_t dirty_mib, uint64_t epoch_mib, uint64_t unswept_mib) {
   LogLoad load = kLoad;
   load.disk_bytes = load.used_bytes = used_mib * kMiB;
   load.dirty_bytes = dirty_mib * kMiB;
   load.epoch_bytes = epoch_mib * kMiB;
-  load.unswept_bytes = unswept_mib * kMiB;
+  load.unswept_bytes = load.gain_bytes = unswept_mib * kMiB;
   return load;
 }
 
