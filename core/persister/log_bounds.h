@@ -41,9 +41,10 @@ class LogBounds {
   uint64_t share_bytes(const LogLoad& load) const noexcept;
   // With it, the open epoch has no room.
   bool is_full(const LogLoad& load) const noexcept;
-  // The bound is broken already, as after much was deleted: no waiting keeps it.
+  // The bound is broken by far, as after much was deleted: what is to go takes too long to wait
+  // for.
   bool is_broken(const LogLoad& load) const noexcept {
-    return load.disk_bytes > 2 * load.live_bytes + shape_.slack_bytes;
+    return load.disk_bytes / 3 > (2 * load.live_bytes + shape_.slack_bytes) / 2;
   }
   // So much may be dirty; UINT64_MAX: no limit.
   uint64_t dirty_bytes_max(const LogLoad& load) const noexcept;
