@@ -18,12 +18,13 @@
 namespace dskvs::test {
 namespace {
 
-// Gives back what a sealed epoch holds, and says how many changes that is.
+// Gives back what a sealed epoch holds, and says how many records that is.
 uint32_t take_records(Epochs& epochs, SealedEpoch& sealed) {
   uint32_t count = 0;
   while (DirtyChunk* chunk = sealed.chunks.pop_first()) {
     for (uint32_t i = 0; i < chunk->count; ++i, ++count) {
-      DirtyRecord::entry(chunk->records[i].word.exchange(0))->unpin();
+      const uintptr_t word = chunk->records[i].word.exchange(0);
+      if (word != 0) DirtyRecord::entry(word)->unpin();
     }
     epochs.free_chunk(chunk);
   }
@@ -70,6 +71,70 @@ TEST_CASE("a put joins the epoch that is open when it is seen first, or when it 
     CHECK(take_records(store.epochs, *sealed) == joined);
     SealedEpoch next = store.epochs.seal();
     CHECK(take_records(store.epochs, next) == 1 - joined);
+  }
+}
+
+// What is not exact would add up as long as a store lives.
+TEST_CASE("totals and dirty bytes are those of what happened, to the byte") {
+  constexpr int64_t kKeyBytes = 4 + 1 + 6;
+  constexpr int64_t kMemberBytes = sizeof(Entry) + 6;
+  prepare_thread();
+  for (const uint64_t step : {1, 100, 1'000'000}) {
+    TableFigures figures;
+    Epochs epochs(steady_clock(), 1, step);  // frees the collection, which it drops
+    Collection* const collection = Collection::make("name", figures);
+    bool first = false;
+    int64_t accepted_bytes = 0;
+    uint64_t dirty_bytes = 0;
+    const auto put = [&](Entry* old, uint64_t value_bytes) {
+      const ReadSection section;
+      Entry* const entry = Entry::make("member", value_bytes);
+      REQUIRE(epochs.record_put(*collection, *entry, old, &first, [] {}) == Status::kOk);
+      accepted_bytes += kKeyBytes + static_cast<int64_t>(value_bytes);
+      return entry;
+    };
+    const auto remove = [&](Entry* old) {
+      const ReadSection section;
+      REQUIRE(epochs.record_removal(*collection, *old, &first) == Status::kOk);
+      accepted_bytes += kKeyBytes;
+    };
+    // Ends the epoch, in which so many records weigh so much.
+    const auto check = [&](std::optional<int64_t> value_bytes, uint32_t records, uint64_t bytes) {
+      const Totals totals = epochs.totals();
+      CHECK(totals.entries == (value_bytes ? 1 : 0));
+      CHECK(totals.key_bytes == (value_bytes ? kKeyBytes : 0));
+      CHECK(totals.value_bytes == value_bytes.value_or(0));
+      CHECK(totals.entry_bytes == (value_bytes ? kMemberBytes + *value_bytes : 0));
+      CHECK(totals.bytes_accepted == accepted_bytes);
+      SealedEpoch sealed = epochs.seal();
+      CHECK(take_records(epochs, sealed) == records);
+      dirty_bytes += kRecordOverheadBytes + bytes;
+      CHECK(epochs.dirty_bytes() == dirty_bytes);
+    };
+
+    Entry* entry = put(nullptr, 100);
+    entry = put(entry, 70);
+    check(70, 1, kKeyBytes + 70);
+    entry = put(entry, 300);
+    check(300, 1, kKeyBytes + 300);
+    {
+      const ReadSection section;
+      REQUIRE(epochs.record_rescue(*collection, entry) == Status::kOk);
+    }
+    check(300, 1, kKeyBytes + 300);
+    entry = put(entry, 50);
+    remove(entry);
+    check({}, 1, kKeyBytes);
+    remove(put(nullptr, 20));  // leaves a record that says nothing
+    check({}, 1, 0);
+    entry = put(nullptr, 30);
+    check(30, 1, kKeyBytes + 30);
+    epochs.record_drop(*collection, {.count = 1, .key_bytes = 6, .value_bytes = 30}, &first);
+    entry->unpin();
+    accepted_bytes += 4;
+    check({}, 0, 4);
+    epochs.subtract_dirty(dirty_bytes);
+    CHECK(epochs.dirty_bytes() == 0);
   }
 }
 
