@@ -545,6 +545,52 @@ TEST_CASE("a collection that has ended leaves nothing in memory") {
   REQUIRE(subject.close() == Status::kOk);
 }
 
+TEST_CASE("memory is ready for what comes next, and goes back to the system when all is quiet") {
+  if (kArenaIsMalloc) return;
+  constexpr uint32_t kValueBytes = 1'000'000;
+  constexpr uint64_t kValuesBytes = 60 * uint64_t{kValueBytes};
+  SimFileSystem files;
+  Subject subject(files, kStorePath, kLargeLog);
+  REQUIRE(subject.open() == Status::kOk);
+  const auto spare_bytes = [] {
+    const ArenaFigures figures = arena_figures();
+    return figures.mapped_bytes - figures.used_bytes;
+  };
+  const auto rest = [&](int milliseconds) {
+    for (int i = 0; i < milliseconds; ++i) {
+      subject.pass(1'000);
+      (void)subject.step(false);
+    }
+  };
+  const auto put_all = [&] {
+    for (uint32_t i = 0; i < kValuesBytes / kValueBytes; ++i) {
+      REQUIRE(subject.apply({Verb::kPut, 2 * i, kValueBytes, i}) == Status::kOk);
+    }
+  };
+  // For a few epochs like the last one.
+  REQUIRE(subject.apply({Verb::kPut, 0, 10, 0}) == Status::kOk);
+  step_until_quiet(subject);
+  rest(1'000);
+  CHECK(spare_bytes() < 6 * kValueBytes);
+  REQUIRE(subject.apply({Verb::kPut, 0, kValueBytes, 1}) == Status::kOk);
+  step_until_quiet(subject);
+  CHECK(spare_bytes() > 12 * kValueBytes);
+  // What is freed, for a while.
+  put_all();
+  step_until_quiet(subject);
+  REQUIRE(subject.apply({Verb::kDeleteAll, 0}) == Status::kOk);
+  step_until_quiet(subject);
+  rest(30);
+  CHECK(spare_bytes() > kValuesBytes / 4 * 3);
+  rest(1'000);
+  CHECK(spare_bytes() < kValuesBytes / 10);
+  // But not when the store is closed.
+  put_all();
+  step_until_quiet(subject);
+  REQUIRE(subject.close() == Status::kOk);
+  CHECK(spare_bytes() < kValuesBytes / 4);
+}
+
 TEST_CASE("an empty store is compact") {
   SimFileSystem files;
   Subject subject(files);
