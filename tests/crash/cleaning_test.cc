@@ -277,6 +277,26 @@ TEST_CASE("much that is not durable is synced before it is time, and little when
   }
 }
 
+TEST_CASE("without an interval, what comes after a sync waits for the next, and nobody wakes up") {
+  SimFileSystem files;
+  Subject subject(files);
+  REQUIRE(subject.open(false, 0) == Status::kOk);
+  for (uint32_t round = 0; round < 3; ++round) {
+    REQUIRE(subject.apply({Verb::kPut, 0, 10, round}) == Status::kOk);
+    for (int steps = 0; steps < 20; ++steps) {
+      subject.pass(25'000);
+      (void)subject.step(false);
+    }
+    const Marks marks = subject.marks();
+    REQUIRE(marks.written == marks.accepted);
+    REQUIRE(marks.durable < marks.accepted);
+    REQUIRE(subject.pause_us() > UINT64_MAX / 2);
+    REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+    REQUIRE(subject.marks().durable == marks.accepted);
+  }
+  REQUIRE(subject.close() == Status::kOk);
+}
+
 TEST_CASE("while the disk is full, segments that could not be begun do not pile up") {
   SimFileSystem files;
   Subject subject(files);
