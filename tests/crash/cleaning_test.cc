@@ -277,6 +277,34 @@ TEST_CASE("much that is not durable is synced before it is time, and little when
   }
 }
 
+TEST_CASE("what is written while a sync is under way is synced in its own time") {
+  SimFileSystem files;
+  Subject subject(files, kStorePath, kLargeLog);
+  REQUIRE(subject.open() == Status::kOk);
+  // What comes after a quiet time is waited for.
+  REQUIRE(subject.apply({Verb::kPut, 0, 10, 0}) == Status::kOk);
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+  REQUIRE(subject.apply({Verb::kPut, 1, 10, 1}) == Status::kOk);
+  REQUIRE(subject.step());  // writes
+  REQUIRE(subject.step());  // begins to sync
+  subject.pass(4'000);
+  REQUIRE(subject.apply({Verb::kPut, 2, 10, 2}) == Status::kOk);
+  REQUIRE(subject.step());  // writes meanwhile
+  REQUIRE(subject.marks().written == subject.marks().accepted);
+  REQUIRE(subject.step());  // the sync ends
+  const auto is_durable = [&] {
+    for (int steps = 0; steps < 20; ++steps) (void)subject.step(false);
+    return subject.marks().durable == subject.marks().accepted;
+  };
+  REQUIRE(subject.marks().durable + 1 == subject.marks().accepted);
+  REQUIRE_FALSE(is_durable());
+  subject.pass(94'000);  // less than the interval by what a sync takes, and a little
+  REQUIRE_FALSE(is_durable());
+  subject.pass(6'000);
+  REQUIRE(is_durable());
+  REQUIRE(subject.close() == Status::kOk);
+}
+
 TEST_CASE("without an interval, what comes after a sync waits for the next, and nobody wakes up") {
   SimFileSystem files;
   Subject subject(files);
