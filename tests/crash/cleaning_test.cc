@@ -593,6 +593,34 @@ TEST_CASE("a collection that has ended leaves nothing in memory") {
   REQUIRE(subject.close() == Status::kOk);
 }
 
+TEST_CASE("a store that was closed leaves nothing in memory, whatever it could not write") {
+  const auto used_bytes_after = [](bool fails) {
+    SimFileSystem files;
+    Subject subject(files, kStorePath, kLargeLog);
+    REQUIRE(subject.open() == Status::kOk);
+    const auto for_all = [&](Verb verb, uint32_t keys) {
+      for (uint32_t i = 0; i < keys; ++i) REQUIRE(subject.apply({verb, i, 100, i}) == Status::kOk);
+    };
+    for_all(Verb::kPut, 3'000);
+    for_all(Verb::kPut, 2'000);  // which takes the place of what no epoch has written
+    step_until_quiet(subject);
+    if (fails) files.set_fault({files.calls(), SimError::kEio, true});
+    for_all(Verb::kDelete, 1'200);
+    for_all(Verb::kPut, 1'000);
+    (void)subject.step();
+    for_all(Verb::kDelete, 500);
+    REQUIRE(subject.apply({Verb::kDeleteAll, 0}) == Status::kOk);
+    for_all(Verb::kPut, 2'000);
+    REQUIRE((subject.close() == Status::kOk) == !fails);
+    reclaimer::reclaim_all();
+    return arena_figures().used_bytes;
+  };
+  (void)used_bytes_after(false);
+  const uint64_t used_bytes = used_bytes_after(false);
+  CHECK(used_bytes_after(false) == used_bytes);
+  CHECK(used_bytes_after(true) == used_bytes);
+}
+
 TEST_CASE("memory is ready for what comes next, and goes back to the system when all is quiet") {
   if (kArenaIsMalloc) return;
   constexpr uint32_t kValueBytes = 1'000'000;
