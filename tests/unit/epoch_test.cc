@@ -6,6 +6,7 @@
 #include <atomic>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "persister/epoch_writer.h"
 #include "store.h"
@@ -135,6 +136,26 @@ TEST_CASE("totals and dirty bytes are those of what happened, to the byte") {
     check({}, 0, 4);
     epochs.subtract_dirty(dirty_bytes);
     CHECK(epochs.dirty_bytes() == 0);
+  }
+}
+
+TEST_CASE("chunks have ids of their own, as few as there are chunks, and use them again") {
+  constexpr uint32_t kChunks = 3 * 1024;
+  prepare_thread();
+  Epochs epochs(steady_clock(), 1, 1);
+  for (int times = 0; times < 2; ++times) {
+    std::vector<DirtyChunk*> chunks;
+    std::vector<bool> taken(kChunks);
+    for (uint32_t i = 0; i < kChunks; ++i) {
+      DirtyChunk* const chunk = epochs.take_chunk();
+      REQUIRE(chunk != nullptr);
+      REQUIRE(chunk->id < kChunks);
+      REQUIRE_FALSE(taken[chunk->id]);
+      taken[chunk->id] = true;
+      chunks.push_back(chunk);
+    }
+    for (DirtyChunk* chunk : chunks) epochs.free_chunk(chunk);
+    epochs.free_excess_chunks();
   }
 }
 
