@@ -114,6 +114,34 @@ TEST_CASE("when memory ends while cleaning, a removal does not come back over a 
   REQUIRE(failures >= 10);
 }
 
+TEST_CASE("when memory ends while healing, nothing is called durable that is not") {
+  constexpr uint32_t kKeys = 40'000;  // more than the records that are kept ready
+  SimFileSystem files;
+  Subject subject(files, kStorePath, kLargeLog);
+  REQUIRE(subject.open(false, 0) == Status::kOk);
+  Model model;
+  for (uint32_t key = 0; key < kKeys; ++key) put(subject, &model, {Verb::kPut, key, 10, key});
+  for (int steps = 0; steps < 100; ++steps) {  // written, and what was needed for it given back
+    subject.pass(10'000);
+    (void)subject.step(false);
+  }
+  REQUIRE(subject.marks().written == subject.marks().accepted);
+  REQUIRE(subject.marks().durable < subject.marks().written);
+  files.set_fault({files.calls(), SimError::kEio, true});
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kIo);
+  files.clear_fault();
+  arena_set_fault(is_chunk);
+  (void)subject.step();
+  arena_set_fault(nullptr);
+  REQUIRE(subject.marks().failing);
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kMemory);
+  step_until_quiet(subject);
+  REQUIRE_FALSE(subject.marks().failing);
+  REQUIRE(subject.marks().durable == subject.marks().accepted);
+  require_survives_kill(files, model);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
 // A removal that is not durable names its collection, which has ended since and is durable.
 TEST_CASE("a collection that a retained removal names stays until that is durable") {
   constexpr Operation kLastOfOne{Verb::kDelete, 1};
@@ -579,7 +607,10 @@ TEST_CASE("a collection that has ended leaves nothing in memory") {
   };
   const uint64_t used_bytes = begin_and_end(100);
   CHECK(begin_and_end(300) < used_bytes + 15'000);
-  // Nor does the last one, when nothing is written any more.
+  // Nor does the last one, when nothing is written any more. The other collection's epoch has freed
+  // those before it.
+  REQUIRE(subject.apply({Verb::kPut, 1, 10, 1}) == Status::kOk);
+  step_until_quiet(subject);
   subject.pass(1'000'000);
   step_until_quiet(subject);
   const uint64_t empty_bytes = arena_figures().used_bytes;
@@ -589,7 +620,7 @@ TEST_CASE("a collection that has ended leaves nothing in memory") {
   step_until_quiet(subject);
   subject.pass(1'000'000);
   step_until_quiet(subject);
-  CHECK(arena_figures().used_bytes == empty_bytes);
+  CHECK(arena_figures().used_bytes < empty_bytes + sizeof(Collection));  // the catalog may grow
   REQUIRE(subject.close() == Status::kOk);
 }
 
