@@ -333,6 +333,29 @@ TEST_CASE("what is written while a sync is under way is synced in its own time")
   REQUIRE(subject.close() == Status::kOk);
 }
 
+TEST_CASE("a sync is waited for after a quiet time, and goes on beside the writing under load") {
+  SimFileSystem files;
+  Subject subject(files, kStorePath, kLargeLog);
+  REQUIRE(subject.open() == Status::kOk);
+  const auto is_durable = [&] { return subject.marks().durable == subject.marks().accepted; };
+  REQUIRE(subject.apply({Verb::kPut, 0, 10, 0}) == Status::kOk);
+  REQUIRE(subject.step(false));  // writes
+  REQUIRE(subject.step(false));
+  REQUIRE(is_durable());
+  subject.pass(3'000);
+  REQUIRE(subject.apply({Verb::kPut, 1, 10, 1}) == Status::kOk);
+  REQUIRE(subject.step(false));  // writes
+  REQUIRE(subject.marks().written == subject.marks().accepted);
+  subject.pass(100'000);
+  const uint64_t calls = files.calls();
+  REQUIRE(subject.step(false));
+  REQUIRE(files.calls() > calls);
+  REQUIRE_FALSE(is_durable());
+  REQUIRE(subject.step());  // waits for it, in a hurry
+  REQUIRE(is_durable());
+  REQUIRE(subject.close() == Status::kOk);
+}
+
 TEST_CASE("without an interval, what comes after a sync waits for the next, and nobody wakes up") {
   SimFileSystem files;
   Subject subject(files);
