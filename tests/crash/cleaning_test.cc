@@ -616,6 +616,35 @@ TEST_CASE("what weighs nothing in the log is dirty all the same until it is writ
   REQUIRE(subject.close() == Status::kOk);
 }
 
+TEST_CASE("what was durable before a failure is not written again, however many there were") {
+  constexpr uint32_t kValueBytes = 10'000;
+  SimFileSystem files;
+  Subject subject(files, kStorePath, {.segment_bytes_min = 100'000, .slack_bytes = 100'000'000});
+  REQUIRE(subject.open() == Status::kOk);
+  Model model;
+  const auto fail_once = [&](uint64_t value) {
+    files.set_fault({files.calls(), SimError::kEio, false});
+    put(subject, &model, {Verb::kPut, 0, kValueBytes, value});
+    (void)subject.step();
+    REQUIRE(subject.marks().failing);
+    step_until_quiet(subject);
+    REQUIRE_FALSE(subject.marks().failing);
+  };
+  put(subject, &model, {Verb::kPut, 0, kValueBytes, 0});
+  step_until_quiet(subject);
+  fail_once(1);
+  for (uint32_t key = 1; key < 100; ++key) {  // in many segments
+    put(subject, &model, {Verb::kPut, key, kValueBytes, key});
+    step_until_quiet(subject);
+  }
+  const uint64_t bytes = log_bytes(files.disk());
+  fail_once(2);
+  CHECK(log_bytes(files.disk()) < bytes + 20 * kValueBytes);
+  REQUIRE(subject.contents() == model);
+  require_survives_kill(files, model);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
 TEST_CASE("a collection that has ended leaves nothing in memory") {
   SimFileSystem files;
   Subject subject(files, kStorePath, kLargeLog);
