@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Breaks the format, the recovery and the cleaning in small ways, and asks whether a test notices.
+"""Breaks the core, but for its tables and the arena, in small ways: does a test notice?
 
 usage: mutate.py [--mutants N | --minutes M | --only ID ...] [--seed S] [--list] [SOURCE ...]
 
@@ -30,11 +30,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DISK = ("segment_format", "segment_reader", "segment_replay", "log_survey", "recovery", "salvage",
         "log_writer")  # fmt: skip
+PERSISTER = ("rescuer", "epoch_writer", "reception", "persister", "pace", "log_bounds",
+             "housekeeping")  # fmt: skip
 SOURCES = [
     *(f"core/disk/{name}.cc" for name in DISK),
-    "core/persister/rescuer.cc",
-    "core/persister/epoch_writer.cc",
+    *(f"core/persister/{name}.cc" for name in PERSISTER),
+    "core/memory/epoch.cc",
     "core/loader.cc",
+    "core/store.cc",
 ]
 ROUND = 80  # so many mutants are sorted by file, so that only one file at a time is not as it was
 ABORT = ("--abort",)  # at the first failure
@@ -107,6 +110,14 @@ TESTS = [
     Test("model_test", ABORT, {"DSKVS_MODEL_RUNS": "6"}),
     Test("fault_test", ABORT, {"DSKVS_FAULT_RUNS": "2000"}),
     Test("allocation_test", ABORT, {"DSKVS_ALLOCATION_RUNS": "2000"}),
+    *(Test(f"{name}_test", ABORT) for name in ("epoch", "grace_period", "reception")),
+    *(Test(f"capi_{name}_test", ABORT) for name in ("semantics", "lifetime", "limits", "memory")),
+    Test("capi_refusal_test", ABORT),
+    Test("capi_disk_test", ABORT, {"DSKVS_OVERWRITES": "50000"}),
+    Test("capi_race_test", ABORT, {"DSKVS_RACES": "1000"}),
+    Test("linearizability_test", ABORT, {"DSKVS_LINEARIZABILITY_CALLS": "300000"}),
+    Test("cut_test", ABORT, {"DSKVS_CUT_SECONDS": "1"}),
+    Test("schedule_explorer", ("--runs", "2000")),
     *(Test("crash_explorer", ("--only", str(script))) for script in range(200, 5600, 600)),
     *(Test("crash_explorer", ("--only", str(script))) for script in range(6001, 6011)),
 ]
