@@ -1,5 +1,6 @@
 // Goal: cleaning ends, and keeps up with writers that never pause; what is due is done in time, and
-// a disk that fails in the middle of a large epoch costs nothing.
+// not before; memory that is of no use goes back; and a disk that fails in the middle of a large
+// epoch costs nothing.
 // Method: a store on the simulated disk whose persister moves when the test says so; calls to the
 // disk and segments are counted, so that what would go on for ever fails instead.
 #include <algorithm>

@@ -1,5 +1,5 @@
 // Goal: a change belongs to the epoch that is open when it takes effect, and it takes effect at the
-// latest when somebody sees it.
+// latest when somebody sees it. Epochs count changes to the byte, and lose no record's place.
 // Method: as in grace_period_test. A change is stopped when it can be seen and is in no epoch yet:
 // in what makes it visible, or where the store asks for the time, which it does before the first
 // change of an epoch joins it.
