@@ -21,6 +21,11 @@ Collection* find_or_make(Catalog& catalog, TableFigures& figures, std::string_vi
   return found;
 }
 
+// Of the collection that a removal is in.
+std::string_view name_in(const Entry& removal) noexcept {
+  return {removal.value(), removal.value_size()};
+}
+
 }  // namespace
 
 static_assert(kSegmentIdMax < Entry::kDirty);
@@ -34,28 +39,35 @@ RecoverySink& Loader::begin_segment(uint64_t segment_id) {
 Status Loader::Segment::add(FrameType type, std::string_view key, uint64_t value_size,
                             void** value) {
   Collection* collection = nullptr;
+  std::string_view name;
   if (type != FrameType::kDrop) {
     const size_t slash = key.find('/');  // there is one, or the frame would not have been read
-    const std::string_view name = key.substr(0, slash);
+    name = key.substr(0, slash);
+    key.remove_prefix(slash + 1);
+    const uint64_t hash = KeyHash{}(name);
     if (!reclaimer::register_thread()) return no_memory();
     reclaimer::prepare_to_retire();
     const ReadSection section;
-    // It may stay empty in the end; finish() takes it out again.
-    collection = find_or_make(loader_.catalog_, loader_.figures_, name, KeyHash{}(name));
-    if (collection == nullptr) return no_memory();
-    key.remove_prefix(slash + 1);
+    // What a put makes may stay empty in the end; finish() frees it again.
+    collection = type == FrameType::kPut
+                     ? find_or_make(loader_.catalog_, loader_.figures_, name, hash)
+                     : loader_.catalog_.find(hash, name);
+    if (collection == nullptr && type == FrameType::kPut) return no_memory();
   }
-  EntryReference entry(Entry::make(key, value_size));
+  const bool removal = type == FrameType::kRemove;
+  EntryReference entry(Entry::make(key, removal ? name.size() : value_size));
   if (entry == nullptr) {
     return fail(Status::kMemory, "no memory to load a value of {} bytes", value_size);
   }
   *value = entry->value();
-  pending_.push_back({type, collection, std::move(entry), KeyHash{}(key)});
+  if (removal) std::memcpy(entry->value(), name.data(), name.size());
+  changes_.push_back({type, collection, std::move(entry), KeyHash{}(key)});
+  ++pending_;
   return Status::kOk;
 }
 
 Status Loader::Segment::commit(uint64_t last_epoch) {
-  batches_.push_back({last_epoch, std::exchange(pending_, {})});
+  batches_.push_back({last_epoch, std::exchange(pending_, 0)});
   return Status::kOk;
 }
 
@@ -64,28 +76,29 @@ Status Loader::Segment::commit(uint64_t last_epoch) {
 Status Loader::end_segment() {
   Segment& segment = segments_.front();
   for (; !segment.batches_.empty(); segment.batches_.pop_front()) {
-    Status status = apply(segment.batches_.front(), segment.id_);
+    Status status = apply(segment.batches_.front(), segment);
     if (status != Status::kOk) return status;
   }
   segments_.pop_front();
   return Status::kOk;
 }
 
-Status Loader::apply(Batch& batch, uint32_t home) {
+Status Loader::apply(const Batch& batch, Segment& segment) {
   constexpr size_t kAhead = 12;
-  std::vector<Change>& changes = batch.changes;
+  Queue<Change>& changes = segment.changes_;
   const bool undurable = batch.last_epoch > durable_epoch_;
-  for (size_t i = 0; i < changes.size(); i++) {
-    if (i + kAhead < changes.size() && changes[i + kAhead].collection != nullptr) {
-      const Change& later = changes[i + kAhead];
+  for (uint64_t left = batch.changes; left != 0; --left) {
+    if (kAhead < changes.size() && changes[kAhead].collection != nullptr) {
+      const Change& later = changes[kAhead];
       __builtin_prefetch(later.entry.get(), 1);
       later.collection->members().prefetch(later.hash);
     }
-    Status status = apply(changes[i], home, undurable);
+    Status status = apply(changes.front(), segment.id_, undurable);
     if (status != Status::kOk) return status;
+    if (undurable) keep(changes.front());
+    changes.pop_front();
   }
   reclaimer::reclaim_if_due();
-  if (undurable) undurable_.push_back(std::move(batch));
   return Status::kOk;
 }
 
@@ -96,6 +109,9 @@ Status Loader::apply(Change& change, uint32_t home, bool keeps_entry) {
     return Status::kOk;
   }
   const bool put = change.type == FrameType::kPut;
+  // An earlier segment, read at the same time, may have made it since.
+  if (change.collection == nullptr) change.collection = find(name_in(*change.entry));
+  if (change.collection == nullptr) return Status::kOk;
   reclaimer::prepare_to_retire();
   const ReadSection section;  // or another store, going quiet, frees what is retired here too soon
   Status status = change.collection->members().update(
@@ -118,12 +134,20 @@ Status Loader::apply(Change& change, uint32_t home, bool keeps_entry) {
   return Status::kOk;
 }
 
+void Loader::keep(Change& change) {
+  Queue<EntryReference>& kept = change.type == FrameType::kPut      ? puts_
+                                : change.type == FrameType::kRemove ? removals_
+                                                                    : drops_;
+  kept.push_back(std::move(change.entry));
+}
+
+Collection* Loader::find(std::string_view name) noexcept {
+  const ReadSection section;
+  return catalog_.find(KeyHash{}(name), name);
+}
+
 void Loader::apply_drop(const Change& change) {
-  Collection* collection;
-  {
-    ReadSection section;
-    collection = catalog_.find(change.hash, change.entry->key());
-  }
+  Collection* const collection = find(change.entry->key());
   if (collection == nullptr) return;
   collection->members().take_all([&](Entry* entry) {
     totals_.add(totals_of(*collection, *entry), -1);
@@ -133,28 +157,25 @@ void Loader::apply_drop(const Change& change) {
 
 // ---- The end.
 
+// The order among removals, and among drops, does not matter: what of them is written again stands
+// in front of all puts.
 Status Loader::finish(Epochs& epochs, DirtyChunks* removals) {
   epochs.add_totals(totals_);
-  take_out_empty(epochs);
-  for (Batch& batch : undurable_) {
-    for (Change& change : batch.changes) {
-      Status status = Status::kOk;
-      if (change.type == FrameType::kDrop) {
-        status = add_drop(change, epochs);
-      } else if (change.type == FrameType::kRemove) {
-        status = add_removal(change, epochs, removals);
-      } else {
-        change.entry->set_home(Entry::kNowhere);
-      }
-      if (status != Status::kOk) return status;
-    }
+  free_empty();
+  for (; !puts_.empty(); puts_.pop_front()) puts_.front()->set_home(Entry::kNowhere);
+  for (; !removals_.empty(); removals_.pop_front()) {
+    Status status = add_removal(removals_.front(), epochs, removals);
+    if (status != Status::kOk) return status;
   }
-  undurable_.clear();
+  for (; !drops_.empty(); drops_.pop_front()) {
+    Status status = add_drop(*drops_.front(), epochs);
+    if (status != Status::kOk) return status;
+  }
   return Status::kOk;
 }
 
-// Collections without members leave the catalog; tombstones may still need their names.
-void Loader::take_out_empty(Epochs& epochs) {
+// Collections without members. All changes were made, so nothing refers to them any more.
+void Loader::free_empty() {
   uint64_t cursor = 0;
   do {
     const ReadSection section;
@@ -164,19 +185,29 @@ void Loader::take_out_empty(Epochs& epochs) {
       if (collection->members().count() == 0) empty[count++] = collection;
       return Status::kOk;
     });
-    for (uint32_t i = 0; i < count; i++) epochs.end_if_empty(catalog_, *empty[i]);
+    for (uint32_t i = 0; i < count; i++) {
+      const std::string_view name = empty[i]->key();
+      (void)catalog_.update(KeyHash{}(name), name, false, [&](Collection*, auto&& replace) {
+        replace(nullptr);
+        return Status::kOk;
+      });
+      empty[i]->members().take_all([](Entry*) {});
+      Collection::free(empty[i]);
+    }
   } while (cursor != 0);
 }
 
-Status Loader::add_drop(const Change& change, Epochs& epochs) {
-  Collection* dropped = Collection::make(change.entry->key(), figures_);
+Status Loader::add_drop(const Entry& drop, Epochs& epochs) {
+  Collection* dropped = Collection::make(drop.key(), figures_);
   if (dropped == nullptr) return no_memory();
   dropped->dropped_epoch.store(epochs.open() - 1, std::memory_order_relaxed);
   epochs.note_ended(*dropped);
   return Status::kOk;
 }
 
-Status Loader::add_removal(Change& change, Epochs& epochs, DirtyChunks* removals) {
+Status Loader::add_removal(EntryReference& removal, Epochs& epochs, DirtyChunks* removals) {
+  Collection* const collection = find_or_end(name_in(*removal), epochs);
+  if (collection == nullptr) return no_memory();
   DirtyChunk* chunk = removals->last();
   if (chunk == nullptr || chunk->count == DirtyChunk::kRecords) {
     chunk = epochs.take_chunk();
@@ -185,10 +216,22 @@ Status Loader::add_removal(Change& change, Epochs& epochs, DirtyChunks* removals
     removals->push_last(chunk);
   }
   DirtyRecord& record = chunk->records[chunk->count++];
-  record.collection = change.collection;
-  record.word.store(reinterpret_cast<uintptr_t>(change.entry.release()) | DirtyRecord::kTombstone,
+  record.collection = collection;
+  record.word.store(reinterpret_cast<uintptr_t>(removal.release()) | DirtyRecord::kTombstone,
                     std::memory_order_relaxed);
   return Status::kOk;
+}
+
+// Where there is no such collection, one that has ended lends its name. There may be several of
+// one name. nullptr: no memory.
+Collection* Loader::find_or_end(std::string_view name, Epochs& epochs) noexcept {
+  if (Collection* const found = find(name); found != nullptr) return found;
+  Collection*& last = ended_[KeyHash{}(name) % ended_.size()];
+  if (last != nullptr && last->key() == name) return last;
+  Collection* const made = Collection::make(name, figures_);
+  if (made == nullptr) return nullptr;
+  epochs.note_ended(*made);
+  return last = made;
 }
 
 void clear_catalog(Catalog& catalog) noexcept {
