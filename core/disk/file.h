@@ -46,6 +46,10 @@ class File {
   // skips holes where the system knows them.
   virtual uint64_t next_data(uint64_t offset) { return offset; }
 
+  // The first offset at or behind `offset` where a hole begins: zeros that take no room on the
+  // disk. UINT64_MAX: there is none, or the system knows none.
+  virtual uint64_t next_hole(uint64_t /*offset*/) { return UINT64_MAX; }
+
   // Makes the system set blocks aside for the first `size` bytes, which read as zeros. kSpace, kIo.
   virtual Status allocate(uint64_t size) = 0;
 

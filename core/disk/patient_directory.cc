@@ -24,6 +24,7 @@ class PatientFile final : public File {
   }
   Status sync() override { return inner_->sync(); }
   uint64_t next_data(uint64_t offset) override { return inner_->next_data(offset); }
+  uint64_t next_hole(uint64_t offset) override { return inner_->next_hole(offset); }
   Status allocate(uint64_t size) override { return inner_->allocate(size); }
   Status size(uint64_t* bytes) override { return inner_->size(bytes); }
   Status close() override { return inner_->close(); }

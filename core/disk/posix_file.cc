@@ -166,6 +166,11 @@ class PosixFile final : public File {
     return only_hole ? std::max(offset, static_cast<uint64_t>(info.st_size)) : offset;
   }
 
+  uint64_t next_hole(uint64_t offset) override {
+    const off_t hole = ::lseek(fd_.get(), static_cast<off_t>(offset), SEEK_HOLE);
+    return hole < 0 ? UINT64_MAX : static_cast<uint64_t>(hole);
+  }
+
   Status allocate(uint64_t size) override {
     const int result =
         retried([&] { return ::fallocate(fd_.get(), 0, 0, static_cast<off_t>(size)); });

@@ -22,6 +22,7 @@ void SegmentReader::open(std::unique_ptr<File> file, FrameSeed seed, uint64_t be
   offset_ = begin;
   end_ = end;
   position_ = filled_ = 0;
+  hole_ = {};
   buffer_.resize(std::max<size_t>(buffer_.size(), std::min<uint64_t>(buffer_bytes_, end - begin)));
 }
 
@@ -53,6 +54,24 @@ Status SegmentReader::fill(size_t bytes) {
     if (status != Status::kOk) return status;
   }
   return Status::kOk;
+}
+
+// Instead of reading as many from a hole. REQUIRES: the buffer is empty.
+Status SegmentReader::fill_with_zeros(uint64_t bytes_max) {
+  constexpr uint64_t kAtOnce = uint64_t{64} << 10;  // stay in the cache
+  position_ = 0;
+  filled_ = std::min({bytes_max, kAtOnce, uint64_t{buffer_.size()}});
+  std::memset(buffer_.data(), 0, filled_);
+  return meter_.add(filled_);
+}
+
+// Whether any byte of [begin, end) lies in a hole of the file.
+bool SegmentReader::in_hole(uint64_t begin, uint64_t end) {
+  if (begin < hole_.looked_from || begin >= hole_.end) {
+    const uint64_t hole = file_->next_hole(begin);
+    hole_ = {begin, hole, hole < end_ ? file_->next_data(hole) : UINT64_MAX};
+  }
+  return hole_.begin < end && begin < hole_.end;
 }
 
 Status SegmentReader::none(Frame* frame, const char* kind, Next what) {
@@ -120,6 +139,22 @@ Status SegmentReader::next_intact(Frame* frame) {
   return next(frame);
 }
 
+Status SegmentReader::check_hollow(Frame* frame, bool shall_be_intact) {
+  const uint64_t end = frame->offset + frame->bytes;
+  if (frame->value != nullptr || !in_hole(frame->offset, end)) return Status::kOk;
+  std::byte behind[kFrameHeaderBytes];
+  size_t got = 0;
+  if (end_ - end >= sizeof behind) {
+    const Status status = file_->read(end, behind, sizeof behind, &got);
+    if (status != Status::kOk) return status;
+  }
+  FrameHeader header;
+  if (got < sizeof behind || !decode_frame_header(behind, seed_.at(end), &header)) {
+    return none(frame, "the frame lies in a hole, and none follows it");
+  }
+  return shall_be_intact ? next_intact(frame) : Status::kOk;
+}
+
 Status SegmentReader::next_commit(Frame* frame) {
   while (true) {
     Status status = find_header(true);
@@ -136,7 +171,9 @@ Status SegmentReader::read_value(Frame* frame, void* to) {
   seek(offset_ + head);
   auto* out = static_cast<std::byte*>(to);
   for (uint64_t left = frame->value_size; left != 0;) {
-    if (Status status = fill(1); status != Status::kOk) return status;
+    const bool zeros = buffered() == 0 && in_hole(offset_, offset_ + 1);
+    const Status status = zeros ? fill_with_zeros(std::min(left, hole_.end - offset_)) : fill(1);
+    if (status != Status::kOk) return status;
     const size_t size = std::min<uint64_t>(left, buffered());
     hash.add(buffer_.data() + position_, size);
     if (out != nullptr) {

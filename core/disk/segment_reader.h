@@ -52,6 +52,12 @@ class SegmentReader {
   // The next commit that is intact, whatever stands before it. Never kBad.
   Status next_commit(Frame* frame);
 
+  // A large frame that reaches into a hole of the file costs nobody its size. It is believed only
+  // where another frame's header stands behind it: without one it is not committed, so that it does
+  // not matter; and, where it `shall_be_intact`, when it is. Otherwise it becomes kBad. Leaves
+  // every other frame alone.
+  Status check_hollow(Frame* frame, bool shall_be_intact);
+
   // Reads the value of a large frame to `to`, or only checks it (nullptr). Where the frame's
   // checksum is wrong it becomes kBad, and offset() is the frame's.
   Status read_value(Frame* frame, void* to);
@@ -77,6 +83,8 @@ class SegmentReader {
   template <typename Is>
   Status find(size_t bytes, Is&& is);
   Status fill(size_t bytes);
+  Status fill_with_zeros(uint64_t bytes_max);
+  bool in_hole(uint64_t begin, uint64_t end);
   static Status none(Frame* frame, const char* kind, Next what = Next::kBad);
   bool fits(const FrameHeader& header) const;
   // From here on a frame is not buffered whole.
@@ -93,6 +101,12 @@ class SegmentReader {
   FrameSeed seed_;
   uint64_t offset_ = 0;
   uint64_t end_ = 0;
+  // Of the file: there is no other hole between `looked_from` and its end.
+  struct {
+    uint64_t looked_from;
+    uint64_t begin;
+    uint64_t end;
+  } hole_{};
 
   static_assert(kBufferBytes / 4 > kFrameHeaderBytes + kKeyBytesMax);
 };

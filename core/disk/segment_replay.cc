@@ -87,8 +87,11 @@ Status replay(SegmentReader& reader, RecoverySink* sink, Replayed* replayed) {
     if (Status status = reader.next(&frame); status != Status::kOk) return status;
     if (frame.what == Next::kFrame) {
       Status status = admit_value(frame.value_size);
-      if (status == Status::kOk) status = hand_over(&frame, reader, sink);
+      if (status == Status::kOk) status = reader.check_hollow(&frame, sink != nullptr);
       if (status != Status::kOk) return status;
+    }
+    if (frame.what == Next::kFrame) {
+      if (Status status = hand_over(&frame, reader, sink); status != Status::kOk) return status;
     }
     const char* kind = frame.what == Next::kFrame ? refuse(frame, replayed) : frame.kind;
     if (kind != nullptr) {

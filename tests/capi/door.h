@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "support/catch.h"
+#include "support/sanitizers.h"
 #include "support/temp_dir.h"
 
 namespace dskvs::test {
@@ -132,20 +133,6 @@ class TempStore {
   string path_;
   dskvs_t handle_ = 0;
 };
-
-#ifndef __has_feature
-#define __has_feature(name) 0  // gcc's names are below
-#endif
-#ifdef __SANITIZE_ADDRESS__
-inline constexpr bool kAddressSanitizer = true;
-#else
-inline constexpr bool kAddressSanitizer = __has_feature(address_sanitizer);
-#endif
-#ifdef __SANITIZE_THREAD__
-inline constexpr bool kThreadSanitizer = true;
-#else
-inline constexpr bool kThreadSanitizer = __has_feature(thread_sanitizer);
-#endif
 
 // AddressSanitizer's allocator may be locked for ever in the child of a process with busy threads.
 inline constexpr bool kForksBesideThreads = !kAddressSanitizer;

@@ -133,6 +133,12 @@ class ImageFile final : public File {
                                    [](std::byte b) { return b != std::byte{0}; });
     return static_cast<uint64_t>(data - image_.begin());
   }
+  uint64_t next_hole(uint64_t offset) override {
+    if (!knows_holes_ || offset >= image_.size()) return UINT64_MAX;
+    const auto hole =
+        std::find(image_.begin() + static_cast<ptrdiff_t>(offset), image_.end(), std::byte{0});
+    return static_cast<uint64_t>(hole - image_.begin());
+  }
   Status size(uint64_t* bytes) override {
     *bytes = image_.size();
     return Status::kOk;

@@ -40,6 +40,7 @@ class PassingFile : public File {
   Status write(uint64_t, std::span<const Piece>) override { return Status::kIo; }
   Status sync() override { return Status::kIo; }
   uint64_t next_data(uint64_t offset) override { return inner_->next_data(offset); }
+  uint64_t next_hole(uint64_t offset) override { return inner_->next_hole(offset); }
   Status allocate(uint64_t) override { return Status::kIo; }
   Status size(uint64_t* bytes) override { return inner_->size(bytes); }
   Status close() override { return inner_->close(); }

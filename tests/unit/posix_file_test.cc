@@ -203,6 +203,9 @@ TEST_CASE("holes are skipped, room is set aside") {
   const uint64_t data = file->next_data(0);
   REQUIRE((data == 0 || (data > (9 << 20) && data <= (10 << 20))));
   REQUIRE(file->next_data(10 << 20) == 10 << 20);
+  REQUIRE((file->next_hole(0) == 0 || data == 0));
+  REQUIRE(file->next_hole(10 << 20) > 10 << 20);
+  REQUIRE(file->next_hole(20 << 20) == UINT64_MAX);  // behind the end
   REQUIRE(file->next_data((10 << 20) + 5) >= (10 << 20) + 1);
   REQUIRE(directory->open_file("room", FileMode::kCreate, &file) == Status::kOk);
   const Status allocated = file->allocate(1 << 20);
