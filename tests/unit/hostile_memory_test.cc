@@ -16,6 +16,7 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "environment.h"
@@ -137,8 +138,10 @@ void require_small(const std::function<void(CraftedSegment&, uint64_t)>& add, bo
   if (!kSanitized) REQUIRE(opened.bytes <= limit_of(bytes) + bytes_more_each * frames);
 }
 
-// Segment 1: a put, its commit, and a frame that claims `claim` bytes, all in a hole; its length.
-uint64_t write_claim(const std::string& store, uint64_t claim, bool followed) {
+// Segment 1: a put, its commit, and a frame that claims `claim` bytes, all in a hole. Its length;
+// 0: the file system cannot.
+enum class Behind { kZeros, kHeader, kNothing };
+uint64_t write_claim(const std::string& store, uint64_t claim, Behind what) {
   CraftedSegment segment;
   segment.put("a/b", "c");
   segment.commit();
@@ -151,10 +154,10 @@ uint64_t write_claim(const std::string& store, uint64_t claim, bool followed) {
   store_checksum(1, header);
   const int fd = ::open(path_in(store, 1).c_str(), O_WRONLY | O_CLOEXEC);
   REQUIRE(fd >= 0);
-  if (followed) {
+  if (what == Behind::kHeader) {
     REQUIRE(::pwrite(fd, header, sizeof header, static_cast<off_t>(behind)) == sizeof header);
   }
-  const uint64_t end = behind + kCommitFrameBytes;
+  const uint64_t end = behind + (what == Behind::kNothing ? 0 : kCommitFrameBytes);
   const bool made = ::ftruncate(fd, static_cast<off_t>(end)) == 0;
   ::close(fd);
   return made ? end : 0;
@@ -175,6 +178,44 @@ uint64_t punch_holes(const std::string& file) {
   ::close(fd);
   return holes;
 }
+
+// Counts reads and lets one fail; says of holes what `ends_known` says.
+class HoleDirectory final : public PassingDirectory {
+ public:
+  HoleDirectory(Directory& inner, uint64_t fail_at, bool ends_known)
+      : PassingDirectory(inner), left_(fail_at), ends_known_(ends_known) {}
+  Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
+    const Status status = inner_.open_file(name, mode, file);
+    if (status == Status::kOk) *file = std::make_unique<HoleFile>(*this, std::move(*file));
+    return status;
+  }
+  bool failed() const { return failed_; }
+
+ private:
+  class HoleFile final : public PassingFile {
+   public:
+    HoleFile(HoleDirectory& directory, std::unique_ptr<File> inner)
+        : PassingFile(std::move(inner)), directory_(directory) {}
+    Status read(uint64_t offset, void* buffer, size_t size, size_t* got) override {
+      if (directory_.left_-- != 0) return inner_->read(offset, buffer, size, got);
+      directory_.failed_ = true;
+      return fail(Status::kIo, "a read fails");
+    }
+    uint64_t next_hole(uint64_t offset) override {
+      return directory_.ends_known_ ? inner_->next_hole(offset) : offset;
+    }
+    uint64_t next_data(uint64_t offset) override {
+      return directory_.ends_known_ ? inner_->next_data(offset) : offset;
+    }
+
+   private:
+    HoleDirectory& directory_;
+  };
+
+  uint64_t left_;
+  const bool ends_known_;
+  bool failed_ = false;
+};
 
 }  // namespace
 
@@ -211,7 +252,7 @@ TEST_CASE("what a hole claims takes neither memory nor time") {
   TempDir temp;
   SECTION("at the log's end") {
     const std::string store = temp / "store";
-    if (write_claim(store, std::min(memory / 2, 16'000 * kMegabyte), false) == 0 ||
+    if (write_claim(store, std::min(memory / 2, 16'000 * kMegabyte), Behind::kZeros) == 0 ||
         ::truncate(path_in(store, 1).c_str(), off_t{1} << 40) != 0) {
       WARN("no sparse file of this size can be made here");
       return;
@@ -224,10 +265,11 @@ TEST_CASE("what a hole claims takes neither memory nor time") {
     if (!kSanitized) REQUIRE(opened.bytes <= limit_of(2 * kBlockBytes));
   }
   SECTION("before another segment") {
-    for (const bool followed : {false, true}) {
-      INFO(followed);
-      const std::string store = temp / (followed ? "followed" : "alone");
-      const uint64_t end = write_claim(store, std::min(memory / 8, 3'000 * kMegabyte), followed);
+    for (const Behind what : {Behind::kZeros, Behind::kHeader, Behind::kNothing}) {
+      INFO(int(what));
+      const std::string store = temp / std::to_string(int(what));
+      const uint64_t claim = std::min(memory / 8, (kSanitized ? 100 : 3'000) * kMegabyte);
+      const uint64_t end = write_claim(store, claim, what);
       if (end == 0) {
         WARN("no sparse file of this size can be made here");
         return;
@@ -238,8 +280,10 @@ TEST_CASE("what a hole claims takes neither memory nor time") {
       write_segment(store, second);
       const Opened opened = open_in_child(store);
       REQUIRE(opened.status == Status::kCorrupt);
-      if (!followed) REQUIRE(opened.seconds < seconds_max);
+      if (what != Behind::kHeader) REQUIRE(opened.seconds < seconds_max);
       if (!kSanitized) REQUIRE(opened.bytes <= limit_of(4 * kBlockBytes));
+      const auto directory = open_locked(posix_file_system(), store.c_str());
+      REQUIRE(recover_all(*directory).status == Status::kCorrupt);
     }
   }
 }
@@ -282,6 +326,35 @@ TEST_CASE("a store whose values of zeros became holes is that store") {
   REQUIRE(salvaged.status == Status::kOk);
   REQUIRE(salvaged.damage.empty());
   REQUIRE((salvaged.contents == contents));
+}
+
+TEST_CASE("a read that fails beside a hole fails the open, and a hole without an end is none") {
+  CraftedSegment first;
+  first.put("a/1", "x" + std::string(2 * kMegabyte, '\0') + "y");
+  first.commit();
+  CraftedSegment second(first, 2);
+  second.put("a/2", std::string(2 * kMegabyte, '\0'));
+  second.commit();
+  TempDir temp;
+  const std::string path = temp / "store";
+  for (const CraftedSegment* segment : {&first, &second}) {
+    write_segment(path, *segment);
+    (void)punch_holes(path_in(path, segment->header.segment_id));
+  }
+  const auto inner = open_locked(posix_file_system(), path.c_str());
+  HoleDirectory endless(*inner, UINT64_MAX, false);
+  const Recovered whole = recover_all(endless);
+  REQUIRE(whole.status == Status::kOk);
+  REQUIRE(whole.contents.size() == 2);
+  bool failed = true;
+  for (uint64_t fail_at = 0; failed; ++fail_at) {
+    INFO(fail_at);
+    HoleDirectory directory(*inner, fail_at, true);
+    const Recovered found = recover_all(directory);
+    failed = directory.failed();
+    REQUIRE(found.status == (failed ? Status::kIo : Status::kOk));
+    if (!failed) REQUIRE((found.contents == whole.contents));
+  }
 }
 
 }  // namespace dskvs::test

@@ -257,6 +257,93 @@ TEST_CASE("segments read at once fail as they do one by one") {
   }
 }
 
+TEST_CASE("a removal reaches what an earlier segment puts, whichever is read first") {
+  REQUIRE(reclaimer::register_thread());
+  TableFigures figures;
+  Catalog catalog(figures);
+  {
+    Loader loader(catalog, figures);
+    loader.begin(2);
+    RecoverySink& first = loader.begin_segment(1);
+    RecoverySink& second = loader.begin_segment(2);
+    void* value = nullptr;
+    for (const char* key : {"a/1", "b/1"}) {
+      REQUIRE(second.add(FrameType::kRemove, key, 0, &value) == Status::kOk);
+    }
+    REQUIRE(second.commit(2) == Status::kOk);
+    for (const char* key : {"a/1", "a/2"}) {
+      REQUIRE(first.add(FrameType::kPut, key, 0, &value) == Status::kOk);
+    }
+    REQUIRE(first.commit(1) == Status::kOk);
+    REQUIRE(loader.end_segment() == Status::kOk);
+    REQUIRE(loader.end_segment() == Status::kOk);
+    const auto epochs = std::make_unique<Epochs>(steady_clock(), 3, 0);
+    DirtyChunks removals;
+    REQUIRE(loader.finish(*epochs, &removals) == Status::kOk);
+    REQUIRE(removals.empty());
+    REQUIRE(epochs->totals().entries == 1);
+    REQUIRE_FALSE(epochs->has_ended());
+    const ReadSection section;
+    REQUIRE(catalog.count() == 1);
+    REQUIRE(catalog.find(KeyHash{}("a"), "a")->members().find(KeyHash{}("2"), "2") != nullptr);
+  }
+  reclaimer::reclaim_all();
+  clear_catalog(catalog);
+}
+
+TEST_CASE("removals that are not durable keep the names of collections that are gone") {
+  static uint64_t left;
+  REQUIRE(reclaimer::register_thread());
+  // More names than the loader remembers.
+  std::set<std::string> keys;
+  for (int i = 0; i < 300; i++) keys.insert("gone" + std::to_string(i) + "/1");
+  for (const std::string key : {"gone7/2", "here/2"}) keys.insert(key);
+  Status status = Status::kMemory;
+  uint64_t failures = 0;
+  for (uint64_t fail_at = 0; status != Status::kOk; fail_at++) {
+    TableFigures figures;
+    Catalog catalog(figures);
+    {
+      Loader loader(catalog, figures);
+      loader.begin(0);
+      RecoverySink& segment = loader.begin_segment(1);
+      void* value = nullptr;
+      for (const char* key : {"gone1/1", "here/1", "here/2"}) {
+        REQUIRE(segment.add(FrameType::kPut, key, 0, &value) == Status::kOk);
+      }
+      for (const std::string& key : keys) {
+        REQUIRE(segment.add(FrameType::kRemove, key, 0, &value) == Status::kOk);
+      }
+      REQUIRE(segment.commit(1) == Status::kOk);
+      REQUIRE(loader.end_segment() == Status::kOk);
+      const auto epochs = std::make_unique<Epochs>(steady_clock(), 2, 0);
+      DirtyChunks found;
+      left = fail_at;
+      arena_set_fault([](size_t) { return left-- == 0; });
+      status = loader.finish(*epochs, &found);
+      arena_set_fault(nullptr);
+      if (status == Status::kMemory) {
+        failures++;
+      } else {
+        REQUIRE(status == Status::kOk);
+        REQUIRE(catalog.count() == 1);
+        std::set<std::string> removed;
+        for (const DirtyChunk* chunk = found.first(); chunk != nullptr; chunk = chunk->links.next) {
+          for (uint32_t i = 0; i < chunk->count; i++) {
+            const DirtyRecord& record = chunk->records[i];
+            removed.insert(std::string(record.collection->key()) + "/" +
+                           std::string(DirtyRecord::entry(record.word.load())->key()));
+          }
+        }
+        REQUIRE(removed == keys);
+      }
+    }
+    reclaimer::reclaim_all();
+    clear_catalog(catalog);
+  }
+  REQUIRE(failures >= 300);
+}
+
 TEST_CASE("a progress callback is called on the opening thread, and cancels") {
   std::mt19937_64 random(announce_core_seed("loader_test, progress"));
   SimFileSystem files;
