@@ -48,6 +48,7 @@ class Loader final : public SegmentedSink {
     template <typename U>
     explicit(false) Allocator(const Allocator<U>&) noexcept {}
     T* allocate(size_t count) {
+      // NOLINTNEXTLINE(bugprone-sizeof-expression): T is a pointer in a queue's own index
       void* memory = arena_allocate(count * sizeof(T));
       if (memory == nullptr) throw std::bad_alloc();
       return static_cast<T*>(memory);
