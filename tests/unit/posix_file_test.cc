@@ -1,6 +1,7 @@
 // Goal: the seam over POSIX keeps to file.h: modes, links, fifos, descriptors, locks, paths that
-// are or lie in stores. Method: each rule is broken on purpose in a directory of the test's own;
-// what needs another process forks one.
+// are or lie in stores, system calls that fail or fall short. Method: each rule is broken on
+// purpose in a directory of the test's own; what needs another process forks one; wrappers of the
+// system calls do what the system seldom does.
 
 #include <fcntl.h>
 #include <sched.h>
@@ -11,15 +12,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <random>
+#include <vector>
 
 #include "disk/store_directory.h"
 #include "support/catch.h"
 #include "support/log_client.h"
+#include "support/read_file.h"
 #include "support/seed.h"
 #include "support/temp_dir.h"
+#include "unit/system_calls.h"
 
 namespace dskvs::test {
 namespace {
@@ -454,6 +460,255 @@ TEST_CASE("a lock file that was replaced keeps nobody out, and is taken anew") {
   const auto second = open_directory(path);
   REQUIRE(second->lock(kLockName) == Status::kOk);
   REQUIRE(open_directory(path)->lock(kLockName) == Status::kLocked);
+}
+
+TEST_CASE(
+    "a lock file that is replaced while it is locked is locked anew, or given up in the end") {
+  TempDir temp;
+  const std::string path = temp / "store";
+  const std::string lock = path + "/" + kLockName;
+  const auto directory = open_directory(path);
+  const auto replace = [&] {
+    ::unlink(lock.c_str());
+    touch(lock);
+  };
+  // Gone or another one between opening and locking; gone between finding that it is there and
+  // opening it.
+  const std::vector<Fault> races = {
+      {.call = Call::kFlock, .times = 1, .before = [&] { ::unlink(lock.c_str()); }},
+      {.call = Call::kFlock, .times = 3, .before = replace},
+      {.call = Call::kOpenat, .first = 2, .times = 1, .before = [&] { ::unlink(lock.c_str()); }},
+  };
+  for (size_t i = 0; i < races.size(); ++i) {
+    INFO("race " << i);
+    replace();
+    const auto owner = open_directory(path);
+    {
+      const Faults faults({races[i]});
+      REQUIRE(owner->lock(kLockName) == Status::kOk);
+    }
+    REQUIRE(directory->lock(kLockName) == Status::kLocked);
+  }
+  const auto owner = open_directory(path);
+  const Faults faults({{.call = Call::kFlock, .before = replace}});
+  REQUIRE(owner->lock(kLockName) == Status::kIo);
+  REQUIRE(message_names("replaced again and again"));
+}
+
+TEST_CASE("what is cut is a file of the directory, and only gets shorter") {
+  TempDir temp;
+  const std::string path = temp / "d";
+  const auto directory = open_directory(path);
+  const std::string outside = temp / "outside";
+  for (const std::string& file : {outside, path + "/f"}) {
+    touch(file);
+    std::filesystem::resize_file(file, 1000);
+  }
+  REQUIRE(::symlink(outside.c_str(), (path + "/link").c_str()) == 0);
+  REQUIRE(::mkfifo((path + "/fifo").c_str(), 0600) == 0);
+  for (const char* name : {"link", "fifo", "missing"}) directory->cut(name, 10);
+  REQUIRE(std::filesystem::file_size(outside) == 1000);
+  REQUIRE_FALSE(std::filesystem::exists(path + "/missing"));
+  directory->cut("f", 2000);
+  REQUIRE(std::filesystem::file_size(path + "/f") == 1000);
+  directory->cut("f", 10);
+  REQUIRE(std::filesystem::file_size(path + "/f") == 10);
+}
+
+namespace {
+
+const std::string kContents = "what is in the file";
+const std::string kMore = "what is written";
+
+// A directory with an open file in it.
+struct Scene {
+  TempDir temp;
+  std::string path = temp / "d";
+  std::unique_ptr<Directory> directory = open_directory(path);
+  std::unique_ptr<File> file;
+  std::string found = std::string(100, '?');
+
+  Scene() {
+    REQUIRE(directory->open_file("f", FileMode::kCreate, &file) == Status::kOk);
+    const Piece piece{kContents.data(), kContents.size()};
+    REQUIRE(file->write(0, {&piece, 1}) == Status::kOk);
+  }
+
+  Status read() {
+    found.assign(100, '?');
+    size_t got = 0;
+    const Status status = file->read(0, found.data(), found.size(), &got);
+    found.resize(got);
+    return status;
+  }
+
+  Status write() {
+    const Piece pieces[] = {
+        {kMore.data(), 3}, {nullptr, 0}, {&kMore[3], 1}, {&kMore[4], kMore.size() - 4}};
+    return file->write(5, pieces);
+  }
+};
+
+ino_t inode_of(const std::string& path) {
+  struct stat info;
+  return ::lstat(path.c_str(), &info) == 0 ? info.st_ino : 0;
+}
+
+// What the seam does, by the system call that may go wrong in it.
+struct Deed {
+  const char* name;
+  Call call;
+  std::function<Status(Scene&)> run;
+};
+
+const std::vector<Deed>& deeds() {
+  static const std::vector<Deed> all = {
+      {"open a directory", Call::kOpenat, [](Scene& s) { return try_directory(s.path); }},
+      {"list", Call::kOpenat,
+       [](Scene& s) {
+         uint64_t names = 0;
+         return count_names(*s.directory, &names);
+       }},
+      {"open", Call::kOpenat,
+       [](Scene& s) { return s.directory->open_file("f", FileMode::kRead, &s.file); }},
+      {"create", Call::kOpenat,
+       [](Scene& s) { return s.directory->open_file("new", FileMode::kCreate, &s.file); }},
+      {"lock a file", Call::kOpenat, [](Scene& s) { return s.directory->lock(kLockName); }},
+      {"lock", Call::kFlock, [](Scene& s) { return s.directory->lock(kLockName); }},
+      {"read", Call::kPread, [](Scene& s) { return s.read(); }},
+      {"write", Call::kPwritev, [](Scene& s) { return s.write(); }},
+      {"allocate", Call::kFallocate, [](Scene& s) { return s.file->allocate(1 << 16); }},
+      {"sync", Call::kFdatasync, [](Scene& s) { return s.file->sync(); }},
+      {"sync the directory", Call::kFsync, [](Scene& s) { return s.directory->sync(); }},
+      {"sync its entry", Call::kFsync, [](Scene& s) { return s.directory->sync_entry(); }},
+      {"close", Call::kClose, [](Scene& s) { return s.file->close(); }},
+  };
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("a call that signals interrupt is made again, but for close") {
+  for (const Deed& deed : deeds()) {
+    INFO(deed.name);
+    Scene scene;
+    Scene undisturbed;
+    const Status expected = deed.run(undisturbed);  // a file system may know no allocation
+    const Faults faults({{.call = deed.call, .error = EINTR, .times = 3}});
+    CHECK(deed.run(scene) == expected);
+    CHECK((deed.call == Call::kClose ? faults.calls(deed.call) == 1 : faults.calls(deed.call) > 3));
+    if (deed.call != Call::kFallocate) CHECK(expected == Status::kOk);
+  }
+}
+
+TEST_CASE("a call that fails has a status by its error, and a message with the path") {
+  struct {
+    int error;
+    Status status;
+  } const kErrors[] = {{EIO, Status::kIo},
+                       {EMFILE, Status::kIo},
+                       {ENOSPC, Status::kSpace},
+                       {EDQUOT, Status::kSpace},
+                       {ENOMEM, Status::kMemory}};
+  for (const Deed& deed : deeds()) {
+    for (const auto& [error, status] : kErrors) {
+      INFO(deed.name << ": " << std::strerror(error));
+      Scene scene;
+      {
+        const Faults faults({{.call = deed.call, .error = error}});
+        CHECK(deed.run(scene) == status);
+        CHECK(message_names(scene.path));
+        CHECK(message_names(std::strerror(error)));
+        CHECK(faults.calls(deed.call) == 1);
+      }
+      CHECK_FALSE(std::filesystem::exists(scene.path + "/new"));
+    }
+  }
+}
+
+TEST_CASE("a file whose mode cannot be set is not left behind") {
+  Scene scene;
+  const Faults faults({{.call = Call::kFchmod, .error = EIO}});
+  REQUIRE(scene.directory->open_file("new", FileMode::kCreate, &scene.file) == Status::kIo);
+  REQUIRE(message_names("/new"));
+  REQUIRE_FALSE(std::filesystem::exists(scene.path + "/new"));
+  REQUIRE(scene.directory->lock(kLockName) == Status::kIo);
+}
+
+TEST_CASE("reading and writing go on where a call fell short, and fail where one fails") {
+  std::string expected = kContents;
+  expected.resize(std::max(expected.size(), 5 + kMore.size()));
+  expected.replace(5, kMore.size(), kMore);
+  for (const size_t bytes : {1, 3, 7}) {
+    INFO(bytes << " at once");
+    const Fault short_read{.call = Call::kPread, .bytes_max = bytes};
+    const Fault short_write{.call = Call::kPwritev, .bytes_max = bytes};
+    Scene scene;
+    const Faults faults({short_read, short_write});
+    CHECK(scene.read() == Status::kOk);
+    CHECK(scene.found == kContents);
+    CHECK(scene.write() == Status::kOk);
+    CHECK(read_file(scene.path + "/f") == expected);
+  }
+  Scene scene;
+  {
+    const Faults faults({{.call = Call::kPread, .bytes_max = 3},
+                         {.call = Call::kPread, .error = EIO, .first = 2},
+                         {.call = Call::kPwritev, .bytes_max = 3},
+                         {.call = Call::kPwritev, .error = ENOSPC, .first = 2}});
+    CHECK(scene.read() == Status::kIo);
+    CHECK(scene.write() == Status::kSpace);
+  }
+  const Faults faults({{.call = Call::kPwritev, .bytes_max = 0}});
+  CHECK(scene.write() == Status::kIo);
+  CHECK(message_names("nothing was written"));
+}
+
+TEST_CASE("what is synced is the file, the directory, and the directory that it is in") {
+  Scene scene;
+  Faults faults;
+  REQUIRE(scene.file->sync() == Status::kOk);
+  REQUIRE(scene.directory->sync() == Status::kOk);
+  REQUIRE(scene.directory->sync_entry() == Status::kOk);
+  REQUIRE(faults.synced == std::vector<ino_t>{inode_of(scene.path + "/f"), inode_of(scene.path),
+                                              inode_of(scene.temp.path())});
+  REQUIRE(faults.calls(Call::kSyncfs) == 0);
+}
+
+TEST_CASE("where the directory above cannot be synced, the file system is, or it fails") {
+  Scene scene;
+  for (const Fault& obstacle :
+       {Fault{.call = Call::kOpenat, .error = EACCES}, Fault{.call = Call::kFsync, .error = EINVAL},
+        Fault{.call = Call::kFsync, .error = EROFS}}) {
+    {
+      const Faults faults({obstacle});
+      CHECK(scene.directory->sync_entry() == Status::kOk);
+      CHECK(faults.calls(Call::kSyncfs) == 1);
+    }
+    const Faults faults({obstacle, {.call = Call::kSyncfs, .error = EIO}});
+    CHECK(scene.directory->sync_entry() == Status::kIo);
+  }
+}
+
+TEST_CASE("a file is closed once, also when that fails") {
+  Scene scene;
+  const Faults faults({{.call = Call::kClose, .error = EIO}});
+  REQUIRE(scene.file->close() == Status::kIo);
+  scene.file.reset();
+  REQUIRE(faults.calls(Call::kClose) == 1);
+}
+
+TEST_CASE("what is opened is closed by exec, and is no terminal of the host's") {
+  for (const Deed& deed : deeds()) {
+    INFO(deed.name);
+    Scene scene;
+    const Faults faults;
+    (void)deed.run(scene);
+    scene.directory->cut("f", 1);
+    CHECK(faults.calls(Call::kOpenat) > 0);
+    CHECK((faults.open_flags & O_CLOEXEC) != 0);
+    CHECK((faults.open_flags & O_NOCTTY) != 0);
+  }
 }
 
 TEST_CASE("a backup is the store; a failed one leaves nothing") {
