@@ -80,7 +80,8 @@ class Directory {
 
   virtual Status unlink(const char* name) = 0;  // kNotFound, kIo, kSpace
 
-  // Cuts a file off behind its first `size` bytes. What cannot be cut stays.
+  // Cuts a file off behind its first `size` bytes. What cannot be cut stays, as does a file that
+  // has another name too.
   virtual void cut(const char* /*name*/, uint64_t /*size*/) {}
 
   // Returns when every creation and unlinking so far survives a power loss. kIo.
@@ -91,8 +92,9 @@ class Directory {
 
   // Locks the store against other writers, creating the file `name`, which is never unlinked, when
   // it is not there, and writes this process' pid into it. kLocked: the message names the owner's
-  // pid; kPath: this process may not create and remove files here. Held until the Directory is
-  // destroyed; a forked child neither holds nor disturbs it. Throws bad_alloc.
+  // pid; kPath: this process may not create and remove files here, or `name` is no regular file, or
+  // one that has another name too. Held until the Directory is destroyed; a forked child neither
+  // holds nor disturbs it. Throws bad_alloc.
   virtual Status lock(const char* name) = 0;
 
   // Nobody can write here, so there is nothing to lock: the file system is mounted read-only.

@@ -273,7 +273,7 @@ class PosixDirectory final : public Directory {
     const Descriptor fd = open_at(fd_.get(), name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK);
     struct stat info;
     const bool longer = fd && ::fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode) &&
-                        static_cast<uint64_t>(info.st_size) > size;
+                        info.st_nlink <= 1 && static_cast<uint64_t>(info.st_size) > size;
     std::ignore = longer ? ::ftruncate(fd.get(), static_cast<off_t>(size)) : 0;
   }
 
@@ -348,7 +348,11 @@ class PosixDirectory final : public Directory {
     if (!*fd && errno != ELOOP) return failed("cannot open", name);
     struct stat info;
     const bool regular = *fd && ::fstat(fd->get(), &info) == 0 && S_ISREG(info.st_mode);
-    return regular ? Status::kOk : fail(Status::kPath, "'{}/{}' is no regular file", path_, name);
+    if (!regular) return fail(Status::kPath, "'{}/{}' is no regular file", path_, name);
+    // What bears another name too may be anybody's, and is not to be written to. (None at all: it
+    // was unlinked meanwhile, which is found out once it is locked.)
+    if (info.st_nlink <= 1) return Status::kOk;
+    return fail(Status::kPath, "'{}/{}' is a hard link: the file has other names too", path_, name);
   }
 
   bool still_named(int fd, const char* name) const {

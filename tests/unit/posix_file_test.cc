@@ -451,6 +451,24 @@ TEST_CASE("a lock file that is no file is refused") {
   REQUIRE(directory->lock(kLockName) == Status::kPath);
 }
 
+TEST_CASE(
+    "a lock file that is somebody's other file by a hard link is refused, and left as it was") {
+  TempDir temp;
+  const std::string path = temp / "store";
+  const auto directory = open_directory(path);
+  const std::string other = temp / "other";
+  touch(other);
+  std::filesystem::resize_file(other, 1000);
+  const std::string contents = read_file(other);
+  REQUIRE(::link(other.c_str(), (path + "/" + kLockName).c_str()) == 0);
+  REQUIRE(directory->lock(kLockName) == Status::kPath);
+  REQUIRE(message_names(path + "/" + kLockName));
+  REQUIRE(message_names("hard link"));
+  REQUIRE(read_file(other) == contents);
+  REQUIRE(::unlink(other.c_str()) == 0);
+  REQUIRE(directory->lock(kLockName) == Status::kOk);
+}
+
 TEST_CASE("a lock file that was replaced keeps nobody out, and is taken anew") {
   TempDir temp;
   const std::string path = temp / "store";
@@ -506,7 +524,8 @@ TEST_CASE("what is cut is a file of the directory, and only gets shorter") {
   }
   REQUIRE(::symlink(outside.c_str(), (path + "/link").c_str()) == 0);
   REQUIRE(::mkfifo((path + "/fifo").c_str(), 0600) == 0);
-  for (const char* name : {"link", "fifo", "missing"}) directory->cut(name, 10);
+  REQUIRE(::link(outside.c_str(), (path + "/hard").c_str()) == 0);
+  for (const char* name : {"link", "hard", "fifo", "missing"}) directory->cut(name, 10);
   REQUIRE(std::filesystem::file_size(outside) == 1000);
   REQUIRE_FALSE(std::filesystem::exists(path + "/missing"));
   directory->cut("f", 2000);
