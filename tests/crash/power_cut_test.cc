@@ -5,7 +5,8 @@
 // journal (EXT4_IOC_SHUTDOWN), which drops all that was not synced; the child goes on for a while,
 // against a disk that fails, and is killed; the file system is mounted again and the store judged.
 // What a disk's own volatile cache would lose is beyond this method: the simulation has that.
-// Needs root and a loop device; without them it says so and passes. DSKVS_POWER_CUTS: how many.
+// Needs root and a loop device; without them it says so, and CTest reports it as skipped.
+// DSKVS_POWER_CUTS: how many.
 #include <fcntl.h>
 #include <linux/loop.h>
 #include <signal.h>
