@@ -7,14 +7,17 @@
 #include "disk/recovery.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <fstream>
 #include <random>
+#include <thread>
 
 #include "checksum.h"
 #include "support/catch.h"
@@ -682,6 +685,52 @@ TEST_CASE(
   }
   WARN(recovered << " recovered, " << refused << " refused, " << salvaged << " entries salvaged");
   REQUIRE(refused > rounds_wanted / 10);
+}
+
+namespace {
+
+// Takes segments on threads of recovery's own and keeps nothing but what signals these block.
+class MaskSink final : public SegmentedSink, public RecoverySink {
+ public:
+  void begin(uint64_t) override {}
+  RecoverySink& begin_segment(uint64_t) override { return *this; }
+  Status end_segment() override { return Status::kOk; }
+  Status add(FrameType, std::string_view, uint64_t value_size, void** value) override {
+    thread_local std::string place;
+    place.resize(value_size);
+    *value = place.data();
+    sigset_t blocked;
+    ::pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+    if (std::this_thread::get_id() == caller_) return Status::kOk;
+    for (const int signal : {SIGINT, SIGTERM, SIGSEGV, SIGCHLD, SIGUSR1, SIGPROF, SIGRTMAX}) {
+      (sigismember(&blocked, signal) == 1 ? blocked_ : open_)++;
+    }
+    return Status::kOk;
+  }
+  Status commit(uint64_t) override { return Status::kOk; }
+
+  uint64_t blocked() const { return blocked_; }
+  uint64_t open() const { return open_; }
+
+ private:
+  const std::thread::id caller_ = std::this_thread::get_id();
+  std::atomic<uint64_t> blocked_{0};
+  std::atomic<uint64_t> open_{0};
+};
+
+}  // namespace
+
+TEST_CASE("the threads that read segments take no signal of the host's") {
+  const ThreeSegments log;
+  MaskSink sink;
+  LogPosition position;
+  RecoveryReport report;
+  REQUIRE(recover(*log.directory, {}, &sink, 2, &position, &report) == Status::kOk);
+  REQUIRE(sink.open() == 0);
+  REQUIRE(sink.blocked() > 0);
+  sigset_t blocked;
+  REQUIRE(::pthread_sigmask(SIG_BLOCK, nullptr, &blocked) == 0);
+  REQUIRE(sigismember(&blocked, SIGINT) == 0);
 }
 
 TEST_CASE("salvage keeps every intact committed entry") {
