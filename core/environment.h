@@ -11,6 +11,7 @@ struct LogShape {
   uint64_t segment_bytes_min = uint64_t{16} << 20;
   uint64_t slack_bytes = uint64_t{64} << 20;  // the log is kept below 2 x live data + this
   uint64_t rescue_parts_min = 128;            // of tables, looked at in each epoch while cleaning
+  uint64_t part_look_bytes = 256;             // to look at one takes as long as to write so many
 };
 
 struct Environment {

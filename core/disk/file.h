@@ -91,10 +91,10 @@ class Directory {
   virtual Status sync_entry() = 0;
 
   // Locks the store against other writers, creating the file `name`, which is never unlinked, when
-  // it is not there, and writes this process' pid into it. kLocked: the message names the owner's
-  // pid; kPath: this process may not create and remove files here, or `name` is no regular file, or
-  // one that has another name too. Held until the Directory is destroyed; a forked child neither
-  // holds nor disturbs it. Throws bad_alloc.
+  // it is not there, and writes this process' pid into it, unless it has another name too. kLocked:
+  // the message names the owner's pid; kPath: this process may not create and remove files here, or
+  // `name` is no regular file. Held until the Directory is destroyed; a forked child neither holds
+  // nor disturbs it. Throws bad_alloc.
   virtual Status lock(const char* name) = 0;
 
   // Nobody can write here, so there is nothing to lock: the file system is mounted read-only.

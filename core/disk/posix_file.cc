@@ -348,11 +348,8 @@ class PosixDirectory final : public Directory {
     if (!*fd && errno != ELOOP) return failed("cannot open", name);
     struct stat info;
     const bool regular = *fd && ::fstat(fd->get(), &info) == 0 && S_ISREG(info.st_mode);
-    if (!regular) return fail(Status::kPath, "'{}/{}' is no regular file", path_, name);
-    // What bears another name too may be anybody's, and is not to be written to. (None at all: it
-    // was unlinked meanwhile, which is found out once it is locked.)
-    if (info.st_nlink <= 1) return Status::kOk;
-    return fail(Status::kPath, "'{}/{}' is a hard link: the file has other names too", path_, name);
+    if (regular) return Status::kOk;
+    return fail(Status::kPath, "'{}/{}' is no regular file", path_, name);
   }
 
   bool still_named(int fd, const char* name) const {
@@ -374,8 +371,11 @@ class PosixDirectory final : public Directory {
   }
 
   // Only for the message of the next one who comes, so failing is no failure. Overwritten in place:
-  // on a full disk that still works.
+  // on a full disk that still works. What bears another name too may be anybody's, and is not
+  // written to.
   static void write_pid(int fd) {
+    struct stat info;
+    if (::fstat(fd, &info) != 0 || info.st_nlink > 1) return;
     char text[20];
     const ssize_t size = std::to_chars(text, std::end(text), ::getpid()).ptr - text;
     if (::pwrite(fd, text, static_cast<size_t>(size), 0) != size) return;

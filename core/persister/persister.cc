@@ -28,7 +28,7 @@ Persister::Persister(const Environment& environment, const Options& options, Dir
       worker_(environment.manual_persister, [this] { reception_.nudge(); }),
       log_(directory, std::move(position), environment.log_shape.segment_bytes_min, &worker_),
       writer_(catalog, epochs, log_, removals),
-      rescuer_(catalog, epochs, environment.log_shape.rescue_parts_min),
+      rescuer_(catalog, epochs, environment.log_shape),
       pace_(options.sync_interval_ms),
       bounds_(environment.log_shape),
       housekeeping_(epochs, options.sync_interval_ms != 0),

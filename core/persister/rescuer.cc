@@ -5,10 +5,8 @@
 namespace dskvs {
 namespace {
 
-// To look at a part, and at each entry in it, for nothing takes about as long as to write so many
-// bytes.
-constexpr uint64_t kPartBytes = 256;
-constexpr uint64_t kEntryBytes = 64;
+// To look at an entry for nothing takes about as long as to write so many bytes.
+constexpr uint64_t kEntryLookBytes = 64;
 
 }  // namespace
 
@@ -65,9 +63,9 @@ Status Rescuer::rescue_lost() noexcept {
 }
 
 Status Rescuer::rescue_part() noexcept {
-  seen_bytes_ += kPartBytes;
+  seen_bytes_ += part_look_bytes_;
   return sweep_.advance(catalog_, [&](Collection& collection, Entry* entry) {
-    seen_bytes_ += kEntryBytes;
+    seen_bytes_ += kEntryLookBytes;
     uint32_t home = entry->home();
     if ((home & Entry::kDirty) != 0) return Status::kOk;
     const uint64_t bytes = dirty_bytes_of(collection, reinterpret_cast<uintptr_t>(entry));

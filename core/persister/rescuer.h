@@ -12,6 +12,7 @@
 // The persister's thread alone.
 #pragma once
 
+#include "environment.h"
 #include "memory/epoch.h"
 #include "memory/sweep.h"
 #include "persister/segment_tally.h"
@@ -22,9 +23,11 @@ namespace dskvs {
 
 class Rescuer {
  public:
-  // A share of a sweep is at least `parts_min` parts of tables.
-  Rescuer(Catalog& catalog, Epochs& epochs, uint64_t parts_min) noexcept
-      : catalog_(catalog), epochs_(epochs), parts_min_(parts_min) {}
+  Rescuer(Catalog& catalog, Epochs& epochs, const LogShape& shape) noexcept
+      : catalog_(catalog),
+        epochs_(epochs),
+        parts_min_(shape.rescue_parts_min),
+        part_look_bytes_(shape.part_look_bytes) {}
 
   // No Collection may be freed.
   bool sweeping() const noexcept { return sweep_.active(); }
@@ -71,6 +74,7 @@ class Rescuer {
   Catalog& catalog_;
   Epochs& epochs_;
   const uint64_t parts_min_;
+  const uint64_t part_look_bytes_;
   Sweep sweep_;
   SegmentTally tally_;
   uint64_t clean_through_ = 0;  // 0: no cleaning

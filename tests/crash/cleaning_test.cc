@@ -220,7 +220,10 @@ TEST_CASE(
     "when most of what is live changes at once, the rest is written along, and the log is new") {
   SimFileSystem files;
   Subject subject(files, kStorePath,
-                  {.segment_bytes_min = 12'000, .slack_bytes = 1'300'000, .rescue_parts_min = 2});
+                  {.segment_bytes_min = 12'000,
+                   .slack_bytes = 1'300'000,
+                   .rescue_parts_min = 2,
+                   .part_look_bytes = 16 << 10});
   REQUIRE(subject.open() == Status::kOk);
   constexpr uint32_t kKeys = 100;
   constexpr uint32_t kValueBytes = 20'000;

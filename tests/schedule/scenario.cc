@@ -20,10 +20,15 @@ namespace {
 using Random = std::mt19937_64;
 
 constexpr const char* kStorePath = "/store";
-constexpr LogShape kShapes[] = {
-    kSmallLog,
-    {.segment_bytes_min = 12'000, .slack_bytes = 48'000, .rescue_parts_min = 1},
-    {.segment_bytes_min = 12'000, .slack_bytes = 32'000, .rescue_parts_min = 1}};
+constexpr LogShape kShapes[] = {kSmallLog,
+                                {.segment_bytes_min = 12'000,
+                                 .slack_bytes = 48'000,
+                                 .rescue_parts_min = 1,
+                                 .part_look_bytes = 16 << 10},
+                                {.segment_bytes_min = 12'000,
+                                 .slack_bytes = 32'000,
+                                 .rescue_parts_min = 1,
+                                 .part_look_bytes = 16 << 10}};
 
 // A value is a number, the lower bits of which say how large it is.
 constexpr uint32_t kSizes[] = {8, 40, 600, 1700, 5000, 9000, 20'000, 30'000};

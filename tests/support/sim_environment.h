@@ -8,8 +8,10 @@
 namespace dskvs::test {
 
 // Segments of two or three blocks, cleaned as soon as three of them are garbage, as real ones are.
-inline constexpr LogShape kSmallLog{
-    .segment_bytes_min = 12'000, .slack_bytes = 96'000, .rescue_parts_min = 2};
+inline constexpr LogShape kSmallLog{.segment_bytes_min = 12'000,
+                                    .slack_bytes = 96'000,
+                                    .rescue_parts_min = 2,
+                                    .part_look_bytes = 16 << 10};
 
 // Every look at it takes so long; nothing waits for it.
 class SimClock : public Clock {
