@@ -84,11 +84,12 @@ bool Persister::step_write(uint64_t now, bool hurry) noexcept {
   bool due = now >= pace_.next_write_us() || reception_.sync_wanted() > log_.written_epoch();
   if ((!pressed && !due) || writing_is_held()) return false;
   // Here, so that cleaning keeps up with writing however busy the disk is.
+  bool has_room = true;
   if (rescuer_.sweeping()) {
     rescue();
-    if (writing_is_held()) return true;  // meanwhile users have changed more
+    has_room = !writing_is_held();  // users have gone on meanwhile
   }
-  if (!heal_wanted_ && write_epoch() == Status::kOk) clean_if_due();
+  if (has_room && !heal_wanted_ && write_epoch() == Status::kOk) clean_if_due();
   return true;
 }
 

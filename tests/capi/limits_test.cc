@@ -105,6 +105,31 @@ TEST_CASE("a cache at memory_bytes_max goes on, though each entry has a collecti
   REQUIRE(stats(store).entries == 1);
 }
 
+TEST_CASE("Ten million keys, and a hundred thousand collections, come back") {
+  constexpr bool kSanitizer = kAddressSanitizer || kThreadSanitizer;
+  constexpr uint32_t kKeys = kSanitizer ? 100'000 : 10'000'000;
+  constexpr uint32_t kCollections = kSanitizer ? 1'000 : 100'000;
+  const auto key_of = [](uint32_t i) {
+    return std::to_string(i % kCollections) + "/" + std::to_string(i);
+  };
+  TempStore store;
+  uint32_t wrong = 0;
+  for (uint32_t i = 0; i < kKeys; i++) {
+    const string key = key_of(i);
+    if (put(store, key, std::string_view(key).substr(0, i % 8)) != DSKVS_OK) wrong++;
+  }
+  REQUIRE(wrong == 0);
+  store.reopen();
+  REQUIRE(stats(store).collections == kCollections);
+  REQUIRE(stats(store).entries == kKeys);
+  for (uint32_t i = 0; i < kKeys; i++) {
+    const string key = key_of(i);
+    Pinned value(store, key);
+    if (value.status != DSKVS_OK || value.view() != key.substr(0, i % 8)) wrong++;
+  }
+  REQUIRE(wrong == 0);
+}
+
 TEST_CASE("A store that is larger than memory_bytes_max still opens, and takes deletes") {
   TempStore store;
   for (int i = 0; i < 100; i++)
