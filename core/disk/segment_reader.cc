@@ -56,15 +56,6 @@ Status SegmentReader::fill(size_t bytes) {
   return Status::kOk;
 }
 
-// Instead of reading as many from a hole. REQUIRES: the buffer is empty.
-Status SegmentReader::fill_with_zeros(uint64_t bytes_max) {
-  constexpr uint64_t kAtOnce = uint64_t{64} << 10;  // stay in the cache
-  position_ = 0;
-  filled_ = std::min({bytes_max, kAtOnce, uint64_t{buffer_.size()}});
-  std::memset(buffer_.data(), 0, filled_);
-  return meter_.add(filled_);
-}
-
 // Whether any byte of [begin, end) lies in a hole of the file.
 bool SegmentReader::in_hole(uint64_t begin, uint64_t end) {
   if (begin < hole_.looked_from || begin >= hole_.end) {
@@ -171,9 +162,7 @@ Status SegmentReader::read_value(Frame* frame, void* to) {
   seek(offset_ + head);
   auto* out = static_cast<std::byte*>(to);
   for (uint64_t left = frame->value_size; left != 0;) {
-    const bool zeros = buffered() == 0 && in_hole(offset_, offset_ + 1);
-    const Status status = zeros ? fill_with_zeros(std::min(left, hole_.end - offset_)) : fill(1);
-    if (status != Status::kOk) return status;
+    if (Status status = fill(1); status != Status::kOk) return status;
     const size_t size = std::min<uint64_t>(left, buffered());
     hash.add(buffer_.data() + position_, size);
     if (out != nullptr) {

@@ -55,7 +55,8 @@ class SegmentReader {
   // A large frame that reaches into a hole of the file costs nobody its size. It is believed only
   // where another frame's header stands behind it: without one it is not committed, so that it does
   // not matter; and, where it `shall_be_intact`, when it is. Otherwise it becomes kBad. Leaves
-  // every other frame alone.
+  // every other frame alone. What the system says of holes decides no more than that: all bytes
+  // are read, since some file systems called data a hole that was not on the disk yet.
   Status check_hollow(Frame* frame, bool shall_be_intact);
 
   // Reads the value of a large frame to `to`, or only checks it (nullptr). Where the frame's
@@ -83,7 +84,6 @@ class SegmentReader {
   template <typename Is>
   Status find(size_t bytes, Is&& is);
   Status fill(size_t bytes);
-  Status fill_with_zeros(uint64_t bytes_max);
   bool in_hole(uint64_t begin, uint64_t end);
   static Status none(Frame* frame, const char* kind, Next what = Next::kBad);
   bool fits(const FrameHeader& header) const;
