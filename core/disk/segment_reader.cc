@@ -58,9 +58,9 @@ Status SegmentReader::fill(size_t bytes) {
 
 // Whether any byte of [begin, end) lies in a hole of the file.
 bool SegmentReader::in_hole(uint64_t begin, uint64_t end) {
-  if (begin < hole_.looked_from || begin >= hole_.end) {
+  if (begin >= hole_.end) {
     const uint64_t hole = file_->next_hole(begin);
-    hole_ = {begin, hole, hole < end_ ? file_->next_data(hole) : UINT64_MAX};
+    hole_ = {hole, hole < end_ ? file_->next_data(hole) : UINT64_MAX};
   }
   return hole_.begin < end && begin < hole_.end;
 }

@@ -101,9 +101,9 @@ class SegmentReader {
   FrameSeed seed_;
   uint64_t offset_ = 0;
   uint64_t end_ = 0;
-  // Of the file: there is no other hole between `looked_from` and its end.
+  // The first hole that ends behind the large frame that was looked at last: they are looked at in
+  // their order.
   struct {
-    uint64_t looked_from;
     uint64_t begin;
     uint64_t end;
   } hole_{};
