@@ -124,13 +124,20 @@ constexpr LogLoad kLoad{.disk_bytes = 0,
                         .unswept_bytes = 0,
                         .gain_bytes = 0};
 
-LogLoad load(uint64_t used_mib, uint64_t dirty_mib, uint64_t epoch_mib, uint64_t unswept_mib) {
+LogLoad load(uint64_t used_mib, uint64_t dirty_mib, uint64_t epoch_mib, uint64_t unswept_mib,
+             uint64_t gain_mib) {
   LogLoad load = kLoad;
   load.disk_bytes = load.used_bytes = used_mib * kMiB;
   load.dirty_bytes = dirty_mib * kMiB;
   load.epoch_bytes = epoch_mib * kMiB;
-  load.unswept_bytes = load.gain_bytes = unswept_mib * kMiB;
+  load.unswept_bytes = unswept_mib * kMiB;
+  load.gain_bytes = gain_mib * kMiB;
   return load;
+}
+
+// The oldest segments are garbage for the most part: to clean them gains room.
+LogLoad load(uint64_t used_mib, uint64_t dirty_mib, uint64_t epoch_mib, uint64_t unswept_mib) {
+  return load(used_mib, dirty_mib, epoch_mib, unswept_mib, unswept_mib);
 }
 
 TEST_CASE("each epoch takes along as much of cleaning as makes both end together") {
@@ -205,6 +212,42 @@ TEST_CASE("what is dirty is limited when all that is live does not fit once more
   CHECK(bounds.dirty_bytes_max(load(256, 10, 10, 20)) == 1);
   // What was deleted is not the writers' fault.
   CHECK(bounds.dirty_bytes_max(load(257, 10, 10, 20)) == 8 * kMiB);
+}
+
+TEST_CASE("room is kept until something is gained, though that is several segments on") {
+  const LogBounds bounds(kShape);
+  // There is room for 20 beside the 30 that have to be written, of which 10 are left of this sweep.
+  CHECK(bounds.share_bytes(load(206, 8, 8, 10, 30)) == 12 * kMiB);
+  CHECK(bounds.dirty_bytes_max(load(206, 8, 8, 10, 30)) == 20 * kMiB);
+  CHECK(bounds.dirty_bytes_max(load(227, 8, 8, 10, 30)) == 1);  // there is none
+  // An eighth of what is live, as ever.
+  CHECK(bounds.share_bytes(load(206, 9, 9, 10, 30)) == kLoad.live_bytes / 8);
+}
+
+TEST_CASE("an epoch takes along no more than the sweep has left, whatever has to be gained") {
+  const LogBounds bounds(kShape);
+  const auto with_dead = [](uint64_t disk_mib, LogLoad load) {
+    load.disk_bytes = disk_mib * kMiB;
+    return load;
+  };
+  CHECK_FALSE(bounds.is_full(with_dead(234, load(206, 20, 20, 2, 30))));
+  CHECK(bounds.is_full(with_dead(235, load(206, 20, 20, 2, 30))));
+  // Of the 20 that it has left, its share: 12.
+  CHECK_FALSE(bounds.is_full(with_dead(236, load(206, 8, 8, 20, 30))));
+  CHECK(bounds.is_full(with_dead(237, load(206, 8, 8, 20, 30))));
+}
+
+TEST_CASE("cleaning begins early when it gains late, and is none of everything for that") {
+  const LogBounds bounds(kShape);
+  std::vector<SegmentFile> segments;
+  for (uint64_t id = 5; id < 15; ++id) segments.push_back({id, 16 * kMiB, 16 * kMiB});
+  // With 16 that have to be written, there would be time until 190 are used.
+  CHECK(bounds.clean_through(segments, load(170, 11, 1, 16)) == 0);
+  CHECK(bounds.clean_through(segments, load(170, 10, 1, 16, 60)) == 0);
+  CHECK(bounds.clean_through(segments, load(170, 11, 1, 16, 60)) == 5);
+  // Epochs of an eighth are large where so much stands in one segment, not in several.
+  CHECK(bounds.clean_through(segments, load(127, 30, 13, 51, 51)) == 14);
+  CHECK(bounds.clean_through(segments, load(127, 30, 13, 20, 51)) == 0);
 }
 
 TEST_CASE("segments that are too many are halved, whatever they hold") {
