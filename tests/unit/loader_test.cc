@@ -3,19 +3,26 @@
 // Method: random sessions write logs of many small segments on the simulated disk: overwrites,
 // removals and drops across segments, values from nothing to more than a read buffer, a tail that
 // is not durable. Each is recovered in order into a std::map, and by the Loader, one to eight
-// segments at once; and again with every segment damaged, missing or unreadable in turn.
+// segments at once; and again with every segment damaged, missing or unreadable in turn. Reads wait
+// for each other, so that segments that are not read at the same time are noticed.
 #include "loader.h"
 
 #include "environment.h"
 #include "memory/graveyard.h"
 #include "memory/sweep.h"
+#include "store.h"
 #include "support/core_seed.h"
 #include "support/log_disk.h"
+#include "support/passing_directory.h"
+#include "support/sim_environment.h"
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <set>
 #include <thread>
@@ -226,6 +233,140 @@ TEST_CASE("no more segments are read at once than it is said") {
             Status::kOk);
     REQUIRE(sink.most == at_once);
     REQUIRE(sink.now == 0);
+  }
+}
+
+// Where those who read segments meet. A read waits until so many segments are being read, which
+// takes as many threads, or for some seconds once, when they do not come. The thread that opens the
+// log is not waited for, and does not wait.
+class Meeting {
+ public:
+  explicit Meeting(size_t wanted) : wanted_(wanted) {}
+
+  void read(const std::string& segment) {
+    std::unique_lock lock(mutex_);
+    if (std::this_thread::get_id() == opener_) return;
+    segments_.insert(segment);
+    most_ = std::max(most_, segments_.size());
+    changed_.notify_all();
+    const auto over = [&] { return most_ >= wanted_ || given_up_; };
+    if (!changed_.wait_for(lock, kPatience, over)) given_up_ = true;
+    changed_.notify_all();
+  }
+  // It is read to its end, or given up.
+  void close(const std::string& segment) {
+    std::lock_guard guard(mutex_);
+    segments_.erase(segment);
+  }
+
+  size_t most() const { return most_; }
+  bool given_up() const { return given_up_; }
+
+ private:
+  static constexpr std::chrono::seconds kPatience{10};
+
+  const size_t wanted_;
+  const std::thread::id opener_ = std::this_thread::get_id();
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::set<std::string> segments_;  // whose reading has begun
+  size_t most_ = 0;
+  bool given_up_ = false;
+};
+
+class MeetingDirectory : public PassingDirectory {
+ public:
+  MeetingDirectory(Meeting& meeting, std::unique_ptr<Directory> inner)
+      : PassingDirectory(*inner), meeting_(meeting), owned_(std::move(inner)) {}
+
+  Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
+    class MeetingFile : public PassingFile {
+     public:
+      MeetingFile(std::unique_ptr<File> inner, Meeting& meeting, std::string name)
+          : PassingFile(std::move(inner)), meeting_(meeting), name_(std::move(name)) {}
+      ~MeetingFile() override { meeting_.close(name_); }
+      Status read(uint64_t offset, void* buffer, size_t size, size_t* got) override {
+        meeting_.read(name_);
+        return inner_->read(offset, buffer, size, got);
+      }
+
+     private:
+      Meeting& meeting_;
+      const std::string name_;
+    };
+    const Status status = inner_.open_file(name, mode, file);
+    uint64_t id = 0;
+    if (status == Status::kOk && mode == FileMode::kRead && parse_segment_name(name, &id)) {
+      *file = std::make_unique<MeetingFile>(std::move(*file), meeting_, name);
+    }
+    return status;
+  }
+
+ private:
+  Meeting& meeting_;
+  const std::unique_ptr<Directory> owned_;
+};
+
+class MeetingFiles : public FileSystem {
+ public:
+  MeetingFiles(SimFileSystem& inner, Meeting& meeting) : inner_(inner), meeting_(meeting) {}
+  Status open_directory(const char* path, Presence presence, const char* marker,
+                        std::unique_ptr<Directory>* directory) override {
+    const Status status = inner_.open_directory(path, presence, marker, directory);
+    if (status == Status::kOk) {
+      *directory = std::make_unique<MeetingDirectory>(meeting_, std::move(*directory));
+    }
+    return status;
+  }
+
+ private:
+  SimFileSystem& inner_;
+  Meeting& meeting_;
+};
+
+void write_segments(SimFileSystem& files, uint32_t segments) {
+  const auto directory = open_locked(files, kLogPath);
+  LogClient client(*directory, kSegmentBytes);
+  REQUIRE(client.recovered.status == Status::kOk);
+  for (uint32_t i = 0; i < segments; ++i) {
+    client.writer->rotate_at_next_begin();
+    client.put("a/" + std::to_string(i), std::string(1'000, 'x'));
+    REQUIRE(client.write_and_sync() == Status::kOk);
+  }
+  REQUIRE(client.writer->close() == Status::kOk);
+}
+
+TEST_CASE("as many segments are read at the same time as are to be, each by a thread of its own") {
+  SimFileSystem files;
+  write_segments(files, 12);
+  for (const uint32_t at_once : {1u, 2u, 5u, 8u}) {
+    Meeting meeting(at_once);
+    MeetingDirectory directory(meeting, open_read_only(files));
+    const Loaded loaded = load(directory, at_once);
+    CHECK(loaded.status == Status::kOk);
+    CHECK(loaded.contents.size() == 12);
+    CHECK_FALSE(meeting.given_up());
+    CHECK(meeting.most() == (at_once == 1 ? 0 : at_once));  // one by one: on the opening thread
+  }
+}
+
+TEST_CASE("a store is opened by as many threads as there are processors, and one more") {
+  const uint32_t expected = std::min(std::thread::hardware_concurrency() + 1, 8u);
+  SimFileSystem files;
+  write_segments(files, 12);
+  for (const bool manual_persister : {false, true}) {
+    Meeting meeting(expected);
+    MeetingFiles meeting_files(files, meeting);
+    const Environment environment{meeting_files, steady_clock(), fixed_random, manual_persister};
+    Options options;
+    options.read_only = true;
+    std::unique_ptr<Store> store;
+    REQUIRE(Store::open(kLogPath, options, environment, &store) == Status::kOk);
+    CHECK(store->count() == 12);
+    store->begin_close();
+    CHECK(store->close() == Status::kOk);
+    CHECK_FALSE(meeting.given_up());
+    CHECK(meeting.most() == (manual_persister ? 0 : expected));
   }
 }
 
