@@ -1,9 +1,11 @@
 // Goal: a copy never takes or damages a store that came into its target meanwhile, and what is left
-// of it is no store.
+// of it is no store. A backup is all of the store, whatever becomes of its log meanwhile.
 // Method: on the simulated file system, a store is made, closed, and left in the target at the one
 // moment that a lock does not cover: after the target was found empty, before it is locked. Copies
-// are interrupted and made to fail at every call.
+// are interrupted and made to fail at every call. While a segment is copied, the log is cleaned.
+#include <algorithm>
 #include <cstring>
+#include <functional>
 #include <random>
 #include <vector>
 
@@ -151,6 +153,92 @@ Status open_target(const SimDisk& disk, uint64_t* entries) {
   *entries = stats.entries;
   store->begin_close();
   return store->close();
+}
+
+// Calls `begins` before each segment is begun in the target.
+class WatchedTarget : public FileSystem {
+ public:
+  explicit WatchedTarget(SimFileSystem& files) : files_(files) {}
+
+  Status open_directory(const char* path, Presence presence, const char* marker,
+                        std::unique_ptr<Directory>* directory) override {
+    class WatchedDirectory : public PassingDirectory {
+     public:
+      WatchedDirectory(std::unique_ptr<Directory> inner, WatchedTarget& target)
+          : PassingDirectory(*inner), owned_(std::move(inner)), target_(target) {}
+      Status open_file(const char* name, FileMode mode, std::unique_ptr<File>* file) override {
+        uint64_t id;
+        const bool is_new = mode == FileMode::kCreate && parse_segment_name(name, &id);
+        if (is_new && target_.begins) target_.begins();
+        return inner_.open_file(name, mode, file);
+      }
+
+     private:
+      const std::unique_ptr<Directory> owned_;
+      WatchedTarget& target_;
+    };
+    const Status status = files_.open_directory(path, presence, marker, directory);
+    if (status == Status::kOk && std::string(path) == kTarget) {
+      *directory = std::make_unique<WatchedDirectory>(std::move(*directory), *this);
+    }
+    return status;
+  }
+
+  std::function<void()> begins;
+
+ private:
+  SimFileSystem& files_;
+};
+
+TEST_CASE("A backup is all of the store as it began, though all of its log is cleaned meanwhile") {
+  constexpr uint32_t kEntries = 20;
+  SimFileSystem files;
+  WatchedTarget target(files);
+  Subject subject(target);
+  REQUIRE(subject.open() == Status::kOk);
+  uint64_t value = 0;
+  const auto put_all = [&] {
+    for (uint32_t key = 0; key < kEntries; ++key) {
+      CHECK(subject.apply({Verb::kPut, key, 3'000, ++value}) == Status::kOk);
+      CHECK(subject.apply({Verb::kSync}) == Status::kOk);
+    }
+  };
+  const auto segments = [&] {
+    std::vector<std::string> paths = files.disk().files(kStorePath);
+    std::erase_if(paths, [](const std::string& path) { return !path.ends_with(".dskvs"); });
+    return paths;
+  };
+  const auto are_there = [&](const std::vector<std::string>& paths) {
+    return std::ranges::count_if(paths,
+                                 [&](const auto& path) { return files.disk().has_file(path); });
+  };
+  put_all();
+  const Model model = subject.contents();
+  const std::vector<std::string> copied = segments();
+  const auto count = std::ssize(copied);
+  REQUIRE(count > 3);
+  std::vector<std::string> later;  // that were of use while it was copied, and are not any more
+  ptrdiff_t copies = 0;
+  target.begins = [&] {
+    ++copies;
+    put_all();
+    CHECK(subject.apply({Verb::kCompact}) == Status::kOk);  // nothing before it is of use
+    CHECK(are_there(copied) == count);
+    CHECK(are_there(later) == 0);
+    later = segments();
+    std::erase_if(later, [&](const std::string& path) { return std::ranges::count(copied, path); });
+  };
+  REQUIRE(subject.backup(kTarget) == Status::kOk);
+  target.begins = nullptr;
+  CHECK(copies == count);
+  REQUIRE(subject.apply({Verb::kCompact}) == Status::kOk);
+  CHECK(are_there(copied) == 0);
+  REQUIRE(subject.close() == Status::kOk);
+  Subject copy(files, kTarget);
+  REQUIRE(copy.open() == Status::kOk);
+  CHECK((copy.contents() == model));
+  CHECK(copy.marks().lost == 0);
+  REQUIRE(copy.close() == Status::kOk);
 }
 
 TEST_CASE("What cannot be unlinked of a copy that failed does not keep the rest, but the mark") {
