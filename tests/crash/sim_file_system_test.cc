@@ -190,6 +190,38 @@ TEST_CASE("faults: once and sticky, partial writes, a full disk") {
   REQUIRE(write(*other, 0, "12345678") == Status::kOk);
 }
 
+TEST_CASE("faults: to remove a name, and to make names durable, may want for room") {
+  for (const SimError error : {SimError::kEnospc, SimError::kEdquot}) {
+    Fixture f;
+    f.create("a");
+    REQUIRE(f.directory->sync() == Status::kOk);
+    f.create("b");
+    f.fs.set_fault({f.fs.calls(), error, true});
+    REQUIRE(f.directory->unlink("a") == Status::kSpace);
+    REQUIRE(f.fs.disk().has_file("/s/a"));
+    REQUIRE(f.directory->sync_entry() == Status::kSpace);
+    REQUIRE(f.directory->sync() == Status::kSpace);
+    REQUIRE(f.fs.faults_raised() == 3);
+    f.fs.clear_fault();
+    // Its names stay in doubt, as after any failure.
+    REQUIRE(f.directory->sync() == Status::kOk);
+    REQUIRE(f.cuts() == std::set<std::string>{"/s/a=;", "/s/a=;/s/b=;"});
+    REQUIRE(f.directory->unlink("a") == Status::kOk);
+    REQUIRE_FALSE(f.fs.disk().has_file("/s/a"));
+  }
+  // What is made again, and what has no such outcome.
+  Fixture f;
+  f.create("a");
+  for (const SimError error : {SimError::kEintr, SimError::kEmfile, SimError::kShort}) {
+    f.fs.set_fault({f.fs.calls(), error, true});
+    REQUIRE(f.directory->sync() == Status::kOk);
+    REQUIRE(f.directory->sync_entry() == Status::kOk);
+    f.directory->cut("a", 0);
+  }
+  REQUIRE(f.directory->unlink("a") == Status::kOk);
+  REQUIRE(f.fs.faults_raised() == 0);
+}
+
 TEST_CASE("a lock belongs to one Directory at a time and dies with it") {
   Fixture f;
   REQUIRE(f.directory->lock("lock") == Status::kOk);

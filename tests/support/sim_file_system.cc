@@ -310,11 +310,12 @@ bool sim_error_applies(SimOp op, SimError error) {
       return error == SimError::kEio || partial || space;
     case SimOp::kClose:
       return error == SimError::kEio || error == SimError::kEintr || space;
-    case SimOp::kSize:
-    case SimOp::kUnlink:
-    case SimOp::kCut:
+    case SimOp::kUnlink:  // a file system that copies what it changes needs room to remove a name
     case SimOp::kSyncDirectory:
     case SimOp::kSyncEntry:
+      return error == SimError::kEio || space;
+    case SimOp::kSize:
+    case SimOp::kCut:
       return error == SimError::kEio;
   }
   return false;
