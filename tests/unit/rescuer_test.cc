@@ -89,7 +89,7 @@ TEST_CASE("a tally has room for 512 segments, and says of later ones that all ma
     for (uint64_t id = kFirst - 1; id < kFirst + 1'100; ++id) {
       const bool counted = id >= kFirst && id < counted_end;
       CAPTURE(end, id);
-      REQUIRE(tally.current_bytes(segment(id, 100)) == (counted ? 1 + id % 7 : 100));
+      REQUIRE(tally.current_bytes(segment(id, UINT64_MAX)) == (counted ? 1 + id % 7 : UINT64_MAX));
     }
   }
 }
@@ -249,11 +249,13 @@ TEST_CASE("less than there is may be said to be left of a sweep, but never less 
 
 constexpr uint32_t kTinyCollections = 2'000;
 
-// How many shares a sweep takes through so many collections of one entry, none of which need be
-// rescued.
-uint32_t shares_for_nothing(const LogShape& shape, uint64_t share_bytes) {
+// How many shares a sweep takes through entries none of which need be rescued, by default each in a
+// collection of its own.
+uint32_t shares_for_nothing(const LogShape& shape, uint64_t share_bytes,
+                            uint32_t entries = kTinyCollections,
+                            uint32_t collections = kTinyCollections) {
   Swept store(shape);
-  store.load({{5, kTinyCollections, 50, kTinyCollections}});
+  store.load({{5, entries, 50, collections}});
   store.rescuer().clean(1, uint64_t{1} << 30, 5);
   uint32_t shares = 0;
   for (; store.rescuer().sweeping(); ++shares) {
@@ -273,6 +275,14 @@ TEST_CASE("a share of a sweep is over when looking has taken as long, however li
   CHECK(shares >= kTinyCollections * (256 + 64) / (kShareBytes + 256 + 64));
   CHECK(shares <= kTinyCollections * (256 + 64) / kShareBytes + 2);
   CHECK(shares_for_nothing({.rescue_parts_min = 1, .part_look_bytes = 0}, kShareBytes) <= 3);
+}
+
+TEST_CASE("looking takes its time also where there are many entries in each part") {
+  constexpr uint64_t kShareBytes = 64'000;
+  constexpr uint32_t kEntries = 20'000;
+  const uint32_t shares = shares_for_nothing({.rescue_parts_min = 1}, kShareBytes, kEntries, 1);
+  CHECK(shares > kEntries * 64 / kShareBytes / 2);
+  CHECK(shares < kEntries * 64 / kShareBytes * 2);
 }
 
 TEST_CASE("so many parts are looked at in any case, so that a sweep ends") {
