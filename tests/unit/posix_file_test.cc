@@ -646,6 +646,23 @@ TEST_CASE("a call that fails has a status by its error, and a message with the p
   }
 }
 
+TEST_CASE("a name that cannot be removed stays, with a status by the error") {
+  const std::pair<int, Status> kErrors[] = {{EIO, Status::kIo},        {EACCES, Status::kIo},
+                                            {ENOSPC, Status::kSpace},  {EDQUOT, Status::kSpace},
+                                            {ENOMEM, Status::kMemory}, {ENOENT, Status::kNotFound}};
+  Scene scene;
+  for (const auto& [error, status] : kErrors) {
+    INFO(std::strerror(error));
+    const Faults faults({{.call = Call::kUnlinkat, .error = error}});
+    CHECK(scene.directory->unlink("f") == status);
+    CHECK(message_names(scene.path + "/f"));
+    CHECK(message_names(std::strerror(error)));
+    CHECK(faults.calls(Call::kUnlinkat) == 1);
+    CHECK(std::filesystem::exists(scene.path + "/f"));
+  }
+  CHECK(scene.directory->unlink("f") == Status::kOk);
+}
+
 TEST_CASE("a file whose mode cannot be set is not left behind") {
   Scene scene;
   const Faults faults({{.call = Call::kFchmod, .error = EIO}});

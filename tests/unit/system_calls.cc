@@ -141,5 +141,10 @@ ssize_t __wrap_pwritev64(int fd, const iovec* vectors, int count, int64_t offset
 
 int __real_syncfs(int fd);
 int __wrap_syncfs(int fd) { return fails(Call::kSyncfs) ? -1 : __real_syncfs(fd); }
+
+int __real_unlinkat(int directory, const char* name, int flags);
+int __wrap_unlinkat(int directory, const char* name, int flags) {
+  return fails(Call::kUnlinkat) ? -1 : __real_unlinkat(directory, name, flags);
+}
 }
 // NOLINTEND(bugprone-reserved-identifier)

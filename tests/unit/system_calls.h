@@ -24,6 +24,7 @@ enum class Call {
   kPread,
   kPwritev,
   kSyncfs,
+  kUnlinkat,
   kCount
 };
 
