@@ -1,6 +1,6 @@
 // The one seam to the operating system's files. posix_file.cc implements it for real; the tests
 // implement it as a simulation that knows which bytes a power loss would take. Nothing throws where
-// it is not said.
+// it is not said. What can fail can be kMemory, too: the system has none.
 #pragma once
 
 #include "status.h"
@@ -84,10 +84,11 @@ class Directory {
   // has another name too.
   virtual void cut(const char* /*name*/, uint64_t /*size*/) {}
 
-  // Returns when every creation and unlinking so far survives a power loss. kIo.
+  // Returns when every creation and unlinking so far survives a power loss. kIo, kSpace.
   virtual Status sync() = 0;
 
-  // Returns when the directory itself survives one: that it is there is its parent's business. kIo.
+  // Returns when the directory itself survives one: that it is there is its parent's business. kIo,
+  // kSpace.
   virtual Status sync_entry() = 0;
 
   // Locks the store against other writers, creating the file `name`, which is never unlinked, when

@@ -87,7 +87,7 @@ bool Persister::step_write(uint64_t now, bool hurry) noexcept {
   bool has_room = true;
   if (rescuer_.sweeping()) {
     rescue();
-    has_room = !writing_is_held();  // users have gone on meanwhile
+    has_room = !writing_is_held();  // a share ends with a whole part, and users go on
   }
   if (has_room && !heal_wanted_ && write_epoch() == Status::kOk) clean_if_due();
   return true;
@@ -115,7 +115,10 @@ bool Persister::step_errand(bool hurry) noexcept {
 }
 
 bool Persister::step_snapshot() noexcept {
-  for (uint32_t ended = reception_.take_ended_snapshots(); ended != 0; ended--) log_.unpin();
+  if (const uint32_t ended = reception_.take_ended_snapshots(); ended != 0) {
+    for (uint32_t i = 0; i < ended; i++) log_.unpin();
+    return true;  // what it had kept may go now
+  }
   std::optional<uint64_t> mark = reception_.snapshot_wanted();
   if (!mark || log_.written_epoch() < *mark) return false;
   if (sync_log(true) != Status::kOk) return true;

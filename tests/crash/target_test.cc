@@ -231,7 +231,10 @@ TEST_CASE("A backup is all of the store as it began, though all of its log is cl
   REQUIRE(subject.backup(kTarget) == Status::kOk);
   target.begins = nullptr;
   CHECK(copies == count);
-  REQUIRE(subject.apply({Verb::kCompact}) == Status::kOk);
+  // What it was kept for goes by itself, before the persister goes to sleep for long.
+  for (int steps = 0; subject.step(false) || subject.pause_us() == 0; ++steps) {
+    REQUIRE(steps < 1'000);
+  }
   CHECK(are_there(copied) == 0);
   REQUIRE(subject.close() == Status::kOk);
   Subject copy(files, kTarget);
