@@ -165,6 +165,24 @@ Status make_list(dskvs_list** list, Fill&& fill, Status or_else = Status::kOk) {
   return status;
 }
 
+// Calls `body(Store&)` in a section when the store accepts a change of so many bytes.
+template <typename Body>
+Status with_room(dskvs_t handle, Change change, uint64_t bytes, Body&& body) {
+  bool room = false;
+  Status status;
+  do {
+    status = with_store(handle, [&](Store& store) {
+      room = store.has_room(change, bytes);
+      return room ? body(store) : Status::kOk;
+    });
+    if (room || status != Status::kOk) return status;
+    // The persister is behind, or the disk is full. Waited for outside of sections.
+    status =
+        with_pinned_store(handle, [&](Store& store) { return store.wait_for_room(change, bytes); });
+  } while (status == Status::kOk);
+  return status;
+}
+
 Status put(dskvs_t handle, const char* text, size_t size, Condition condition, const void* value,
            size_t value_size) {
   return with_key(text, size, [&](const HashedKey& key) {
@@ -178,16 +196,8 @@ Status put(dskvs_t handle, const char* text, size_t size, Condition condition, c
       return fail(Status::kMemory, "no memory for a value of {} bytes", value_size);
     }
     if (value_size != 0) std::memcpy(entry->value(), value, value_size);
-    bool room = false;
-    do {
-      status = with_store(handle, [&](Store& store) {
-        room = store.has_room();
-        return room ? store.put(key, entry, condition) : Status::kOk;
-      });
-      if (room || status != Status::kOk) break;
-      // The persister is behind. Waited for outside of sections.
-      status = with_pinned_store(handle, [](Store& store) { return store.wait_for_room(); });
-    } while (status == Status::kOk);
+    status = with_room(handle, Change::kPut, size + value_size,
+                       [&](Store& store) { return store.put(key, entry, condition); });
     if (status != Status::kOk) entry->unpin();
     return status;
   });
@@ -195,7 +205,8 @@ Status put(dskvs_t handle, const char* text, size_t size, Condition condition, c
 
 Status remove(dskvs_t handle, const char* text, size_t size, Condition condition) {
   return with_key(text, size, [&](const HashedKey& key) {
-    return with_store(handle, [&](Store& store) { return store.remove(key, condition); });
+    return with_room(handle, Change::kRemoval, size,
+                     [&](Store& store) { return store.remove(key, condition); });
   });
 }
 

@@ -78,7 +78,7 @@ Status Store::load() {
   }
   // Little beside what may be dirty, and, with 32 lanes, beside the slack of the log.
   const uint64_t dirty_bytes_step =
-      std::min(environment_.log_shape.slack_bytes / 1024, options_.dirty_bytes_max / 64);
+      std::min(environment_.log_shape.slack_bytes / 4096, options_.dirty_bytes_max / 64);
   epochs_.emplace(environment_.clock, position.recovered_epoch + 1, dirty_bytes_step);
   DirtyChunks removals;
   status = loader->finish(*epochs_, &removals);
@@ -309,6 +309,11 @@ Status Store::wait(uint64_t mark, Level level, uint64_t timeout_ms) noexcept {
 
 Status Store::sync(uint64_t timeout_ms) noexcept {
   return persister_->reception().sync(mark(), patience_ms(timeout_ms));
+}
+
+Status Store::wait_for_room(Change change, uint64_t bytes) noexcept {
+  Status status = check_writable();
+  return status == Status::kOk ? persister_->reception().wait_for_room(change, bytes) : status;
 }
 
 Status Store::compact() noexcept {

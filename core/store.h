@@ -65,7 +65,9 @@ class Store {
   [[nodiscard]] uint64_t count(std::string_view collection) noexcept;
   [[nodiscard]] uint64_t count() const noexcept;
 
-  [[nodiscard]] bool has_room() const noexcept { return persister_->reception().has_room(); }
+  [[nodiscard]] bool has_room(Change change, uint64_t bytes) const noexcept {
+    return persister_->reception().has_room(change, bytes);
+  }
   [[nodiscard]] uint64_t mark() const noexcept { return epochs_->newest_change(); }
   void stats(dskvs_stats_t* stats) noexcept;
 
@@ -76,7 +78,7 @@ class Store {
   void unpin() noexcept { pins_.fetch_sub(1, std::memory_order_release); }
   // A made-up entry for each collection: its name, and its count in 8 bytes. Throws bad_alloc.
   void collections(std::vector<Entry*>* entries);
-  Status wait_for_room() noexcept { return persister_->reception().wait_for_room(); }
+  Status wait_for_room(Change change, uint64_t bytes) noexcept;
   Status wait(uint64_t mark, Level level, uint64_t timeout_ms) noexcept;
   Status sync(uint64_t timeout_ms) noexcept;
   Status compact() noexcept;

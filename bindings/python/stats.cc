@@ -40,7 +40,8 @@ constexpr Field kFields[] = {
     {&dskvs_stats_t::bytes_cleaned, "bytes_cleaned", "bytes of bytes_written written by cleaning"},
     {&dskvs_stats_t::heals, "heals", "times the persister left a failed file and caught up"},
     {&dskvs_stats_t::dirty_bytes_max, "dirty_bytes_max",
-     "at so many dirty_bytes a put waits now: the option, or less while the log has no room"},
+     "at so many dirty_bytes a put waits now: the option, or less while the log or the disk has no "
+     "room"},
 };
 static_assert(sizeof(dskvs_stats_t) == sizeof(uint64_t) * (1 + std::size(kFields)));
 

@@ -101,6 +101,10 @@ class Directory {
   // Nobody can write here, so there is nothing to lock: the file system is mounted read-only.
   virtual bool is_read_only() { return false; }
 
+  // What may still be written here, as the file system tells it: a quota may allow less, and others
+  // may take it. UINT64_MAX: it does not tell.
+  virtual uint64_t free_bytes() { return UINT64_MAX; }
+
   // The path as it was opened, for messages.
   virtual const std::string& path() const = 0;
 };

@@ -13,7 +13,8 @@ namespace {
 constexpr size_t kStagingBytes = size_t{512} << 10;
 constexpr size_t kPiecesMax = 512;
 constexpr uint64_t kLargeValueBytes = uint64_t{16} << 10;  // from here on not copied
-constexpr uint64_t kReserveBytes = uint64_t{1} << 20;
+// For headers and padding, and for what threads change that all saw the same room.
+constexpr uint64_t kSpareBytes = uint64_t{512} << 10;
 constexpr uint64_t kRotateBytes = uint64_t{1} << 20;  // so much may be left for a rotation to sync
 
 static_assert(kStagingBytes >
@@ -39,6 +40,7 @@ LogWriter::LogWriter(Directory& directory, LogPosition position, uint64_t segmen
   if (!live_.empty()) durable_.first_live = live_.front().id;
   pieces_.reserve(kPiecesMax);
   (void)find_reserve();
+  look_for_room();
 }
 
 LogWriter::~LogWriter() {
@@ -107,6 +109,7 @@ Status LogWriter::create_segment() {
   staged_bytes_ = cut_bytes_ = 0;
   pieces_.clear();
   make_reserve();
+  look_for_room();
   return Status::kOk;
 }
 
@@ -212,6 +215,7 @@ Status LogWriter::write(std::span<const Piece> pieces, uint64_t bytes) {
   if (status != Status::kOk) return status;
   live_.back().bytes += bytes;
   bytes_written_ += bytes;
+  if (free_bytes_ != UINT64_MAX) free_bytes_ -= std::min(free_bytes_, bytes);
   return Status::kOk;
 }
 
@@ -275,6 +279,7 @@ void LogWriter::end_unlink(Status status) {
   --unlinks_to_try_;
   const SegmentFile segment = garbage_.front();
   garbage_.erase(garbage_.begin());
+  look_for_room();
   if (status == Status::kOk || status == Status::kNotFound) return;
   garbage_.push_back(segment);
   unlink_error_ = KeptFailure(status);
@@ -284,6 +289,7 @@ Status LogWriter::end_sync(Status status) {
   if (status != Status::kOk) return abandon(status);
   became_durable();
   make_reserve();
+  look_for_room();
   return Status::kOk;
 }
 
@@ -340,6 +346,7 @@ Status LogWriter::abandon(Status status) {
     abandoned_.assign(1, left);
   }
   retry_unlinks();
+  look_for_room();
   return status;
 }
 
@@ -409,6 +416,12 @@ uint64_t LogWriter::disk_bytes() const {
     for (const SegmentFile& segment : *list) bytes += segment.bytes;
   }
   return bytes;
+}
+
+uint64_t LogWriter::room_bytes() const {
+  if (free_bytes_ == UINT64_MAX) return UINT64_MAX;
+  const uint64_t bytes = free_bytes_ + std::min(kReserveBytes, reserve_bytes_);
+  return bytes - std::min(bytes, kSpareBytes);
 }
 
 // Whether there is one, of whatever size.

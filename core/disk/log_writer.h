@@ -21,7 +21,8 @@
 //
 // A full disk. What was never committed gives its room back: a segment is cut behind its last
 // commit, or goes when it has none. Likewise, before a session gives up for want of room, what the
-// one before left. And there is the reserve.
+// one before left. And there is the reserve, which is freed then: nobody but removals is to count
+// on it.
 //
 // The first live segment. A commit names the oldest segment that holds anything of use. Older ones
 // are unlinked once that commit is durable. After an abandonment it is again what the last durable
@@ -47,8 +48,10 @@ namespace dskvs {
 
 class LogWriter {
  public:
-  // Looks for the reserve, and does no other I/O. REQUIRES: the directory is locked, or nothing is
-  // begun; it and the worker outlive the writer; a store id.
+  static constexpr uint64_t kReserveBytes = uint64_t{1} << 20;
+
+  // Looks for the reserve and for room, and does no other I/O. REQUIRES: the directory is locked,
+  // or nothing is begun; it and the worker outlive the writer; a store id.
   LogWriter(Directory& directory, LogPosition position, uint64_t segment_bytes,
             Worker* worker = nullptr);
   ~LogWriter();
@@ -130,6 +133,10 @@ class LogWriter {
   uint64_t segments() const;    // files, of use or not
   uint64_t disk_bytes() const;  // of all of them and the reserve
   uint64_t reserve_bytes() const { return reserve_bytes_; }
+  // What may still be written, with the reserve: less what was, since the file system was asked
+  // last, as it is after each sync and unlinking. UINT64_MAX: it does not tell.
+  uint64_t room_bytes() const;
+  void look_for_room() { free_bytes_ = directory_.free_bytes(); }
   uint64_t bytes_written() const { return bytes_written_; }  // since construction
   uint64_t syncs() const { return syncs_; }                  // that moved durable_epoch()
 
@@ -210,6 +217,7 @@ class LogWriter {
   size_t cut_bytes_ = 0;
   std::vector<Piece> pieces_;
 
+  uint64_t free_bytes_;
   uint64_t reserve_bytes_ = 0;
   bool reserve_works_ = true;
   uint64_t bytes_written_ = 0;

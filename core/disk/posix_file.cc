@@ -318,6 +318,12 @@ class PosixDirectory final : public Directory {
     return ::fstatvfs(fd_.get(), &info) == 0 && (info.f_flag & ST_RDONLY) != 0;
   }
 
+  uint64_t free_bytes() override {
+    struct statvfs info;
+    const bool tells = ::fstatvfs(fd_.get(), &info) == 0 && info.f_blocks != 0;
+    return tells ? uint64_t{info.f_bavail} * info.f_frsize : UINT64_MAX;
+  }
+
   const std::string& path() const override { return path_; }
 
  private:

@@ -23,6 +23,7 @@ uint64_t live_log_bytes(const Totals& totals) noexcept {
 uint64_t LogBounds::clean_through(std::span<const SegmentFile> segments,
                                   const LogLoad& load) const noexcept {
   if (segments.empty()) return 0;
+  if (disk_asks(load)) return segments.front().id;
   const uint64_t bytes_max = log_bytes_max(load.live_bytes);
   const bool all_fits = load.used_bytes + load.live_bytes <= bytes_max;
   const bool many =
@@ -51,6 +52,12 @@ uint64_t LogBounds::clean_through(std::span<const SegmentFile> segments,
     through_bytes = next_bytes;
   }
   return segments[last].id;
+}
+
+bool LogBounds::disk_asks(const LogLoad& load) const noexcept {
+  const uint64_t wanted_bytes = load.dirty_bytes + 2 * load.epoch_bytes;
+  const uint64_t few_bytes = load.live_bytes / 4 + shape_.slack_bytes / 64;
+  return put_bytes_max(load) < wanted_bytes && load.used_bytes > load.live_bytes + few_bytes;
 }
 
 uint64_t LogBounds::share_bytes(const LogLoad& load) const noexcept {

@@ -5,6 +5,7 @@
 #include "environment.h"
 #include "memory/epoch.h"
 
+#include <algorithm>
 #include <span>
 
 namespace dskvs {
@@ -20,6 +21,7 @@ struct LogLoad {
   uint64_t epoch_bytes;    // what users change in an epoch: the open one, or the largest of late
   uint64_t unswept_bytes;  // that cleaning may have to write yet; without one, that the next may
   uint64_t gain_bytes;     // likewise, until it has gained room: as much, or of later segments too
+  uint64_t room_bytes = UINT64_MAX;  // on the disk, the reserve aside; UINT64_MAX: unknown
 };
 
 // The log is kept below 2 x live data + LogShape::slack_bytes. An eighth of the slack is for what
@@ -30,6 +32,9 @@ struct LogLoad {
 // with one of them: that fits whatever users change, if all that is live fits once more. Elsewhere
 // the oldest segments are cleaned, and each epoch takes along the share of it that makes both come
 // to their end together, room and cleaning. Then what is dirty has to be limited as well.
+//
+// A disk may have less room than that. Before it is full the oldest segment is cleaned, and the
+// next, as long as enough of the log is garbage; room for that is kept.
 class LogBounds {
  public:
   explicit LogBounds(const LogShape& shape) noexcept : shape_(shape) {}
@@ -48,6 +53,16 @@ class LogBounds {
   }
   // So much may be dirty; UINT64_MAX: no limit.
   uint64_t dirty_bytes_max(const LogLoad& load) const noexcept;
+  // Likewise for the disk's sake: an epoch goes to one segment, and a long one takes much room to
+  // be cleaned.
+  static uint64_t disk_dirty_bytes_max(const LogLoad& load) noexcept {
+    return load.room_bytes / 8 + 1;
+  }
+  // So much may be put until the disk is full.
+  static uint64_t put_bytes_max(const LogLoad& load) noexcept {
+    if (load.room_bytes == UINT64_MAX) return UINT64_MAX;
+    return load.room_bytes - std::min(load.room_bytes, load.unswept_bytes);
+  }
   // From when on a segment counts as full.
   uint64_t segment_bytes(uint64_t live_bytes) const noexcept;
 
@@ -59,6 +74,8 @@ class LogBounds {
   uint64_t log_bytes_max(uint64_t live_bytes) const noexcept {
     return 2 * live_bytes + shape_.slack_bytes - shape_.slack_bytes / 8;
   }
+  // The disk is about to be full, and cleaning gains more than a little.
+  bool disk_asks(const LogLoad& load) const noexcept;
   // For what users write until cleaning has come to its end.
   uint64_t room_bytes(const LogLoad& load) const noexcept;
 

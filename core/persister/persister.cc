@@ -13,7 +13,8 @@ constexpr uint64_t kDrainUsMax = 5'000'000;  // close gives a failing disk this 
 constexpr uint64_t kHotFactor = 8;         // so much more accepted than written makes an epoch hot
 constexpr uint64_t kFadeEpochs = 8;        // until a large epoch is of late no more
 constexpr uint64_t kRequestPauseUs = 200;  // until requests that cannot be met are looked at again
-constexpr uint64_t kMemoryPauseUs = 10'000;  // until the thread asks again for what it needs
+constexpr uint64_t kMemoryPauseUs = 10'000;   // until the thread asks again for what it needs
+constexpr uint64_t kNoRoomPauseUs = 100'000;  // until cleaning is tried again
 
 }  // namespace
 
@@ -134,12 +135,19 @@ bool Persister::step_snapshot() noexcept {
 
 bool Persister::step_compact() noexcept {
   switch (compact_stage_) {
-    case CompactStage::kNone:
-      compaction_ = reception_.compaction_wanted();
-      if (compaction_ == 0) return false;
-      if (!log_.live_segments().empty()) clean(log_.live_segments().back().id);
+    case CompactStage::kNone: {
+      const auto wanted = reception_.compaction_wanted();
+      if (wanted.number == 0) return false;
+      compaction_ = wanted.number;
+      log_.look_for_room();
+      if (!wanted.all) {
+        clean_if_due();
+      } else if (!log_.live_segments().empty()) {
+        clean(log_.live_segments().back().id);
+      }
       compact_stage_ = CompactStage::kClean;
       return true;
+    }
     case CompactStage::kClean:
       if (rescuer_.cleaning()) return false;
       if (sync_log(true) != Status::kOk) return true;
@@ -149,6 +157,8 @@ bool Persister::step_compact() noexcept {
     case CompactStage::kUnlink:
       if (log_.has_errand()) return false;  // it unlinks, until nothing is left
       compact_stage_ = CompactStage::kNone;
+      log_.look_for_room();
+      publish();
       reception_.compaction_done(compaction_, log_.unlink_error());
       return true;
   }
@@ -163,6 +173,7 @@ bool Persister::step_clean() noexcept {
 
 void Persister::clean_if_due() noexcept {
   if (rescuer_.cleaning() || compact_stage_ != CompactStage::kNone) return;
+  if (environment_.clock.now_us() < no_cleaning_until_us_) return;
   clean(bounds_.clean_through(log_.segments_in_use(), log_load()));
 }
 
@@ -178,9 +189,24 @@ void Persister::clean(uint64_t through_segment) noexcept {
 }
 
 void Persister::rescue() noexcept {
-  const Status status = rescuer_.rescue(bounds_.share_bytes(log_load()));
-  // No memory for records: those who wait for it are told, and cleaning begins again later.
-  if (status != Status::kOk) failed(status, 0);
+  const LogLoad load = log_load();
+  const uint64_t room_bytes = load.room_bytes - std::min(load.room_bytes, load.dirty_bytes);
+  const Status status = rescuer_.rescue(bounds_.share_bytes(load), room_bytes);
+  if (status == Status::kSpace) {
+    stop_cleaning(status);
+  } else if (status != Status::kOk) {
+    // No memory for records: those who wait for it are told, and cleaning begins again later.
+    failed(status, 0);
+  }
+}
+
+// What users change goes on: there may be room for that.
+void Persister::stop_cleaning(Status status) noexcept {
+  rescuer_.lose(0);
+  no_cleaning_until_us_ = environment_.clock.now_us() + kNoRoomPauseUs;
+  if (compact_stage_ == CompactStage::kNone) return;
+  compact_stage_ = CompactStage::kNone;
+  reception_.compaction_done(compaction_, status);
 }
 
 // ---- What they do.
@@ -202,6 +228,7 @@ Status Persister::write_epoch() noexcept {
   bool written = status == Status::kOk;
   uint64_t segment = log_.segment() != 0 ? log_.segment() : segment_before;
   writer_.became_durable(rescuer_.sweeping());  // a rotation syncs
+  publish_room(log_load());                     // less, before what took it is dirty no more
   uint64_t rescued_bytes =
       writer_.settle(sealed, written ? static_cast<uint32_t>(segment) : Entry::kNowhere);
   figures_.bytes_cleaned += rescued_bytes;
@@ -278,8 +305,15 @@ void Persister::publish() noexcept {
   figures_.syncs = log_.syncs();
   // Who waits for room waits for cleaning: there has to be something to clean.
   bool cleans = figures_.error == Status::kOk && log_.segments_in_use().size() > 1;
-  figures_.dirty_bytes_max = cleans ? bounds_.dirty_bytes_max(log_load()) : UINT64_MAX;
+  const LogLoad load = log_load();
+  figures_.dirty_bytes_max = std::min(cleans ? bounds_.dirty_bytes_max(load) : UINT64_MAX,
+                                      LogBounds::disk_dirty_bytes_max(load));
+  publish_room(load);
   reception_.publish(figures_);
+}
+
+void Persister::publish_room(const LogLoad& load) noexcept {
+  reception_.set_room_bytes(LogBounds::put_bytes_max(load), log_.room_bytes());
 }
 
 // ---- What they ask.
@@ -293,13 +327,17 @@ LogLoad Persister::log_load() const noexcept {
   const uint64_t unswept_bytes = rescuer_.sweeping() ? rescuer_.unswept_bytes() : oldest_bytes;
   const uint64_t gain_bytes = std::max(unswept_bytes, rescuer_.bytes_until_gain(segments));
   const uint64_t clean_bytes_max = live_bytes - std::min(live_bytes, dirty_bytes);
+  const uint64_t room_bytes = log_.room_bytes();
   return {.disk_bytes = log_.disk_bytes() - log_.reserve_bytes(),
           .used_bytes = log_.bytes_in_use(),
           .live_bytes = live_bytes,
           .dirty_bytes = dirty_bytes,
           .epoch_bytes = std::max(epoch_bytes_most_, dirty_bytes - rescued_bytes),
           .unswept_bytes = std::min(unswept_bytes, clean_bytes_max),
-          .gain_bytes = std::min(gain_bytes, clean_bytes_max)};
+          .gain_bytes = std::min(gain_bytes, clean_bytes_max),
+          .room_bytes = room_bytes == UINT64_MAX
+                            ? UINT64_MAX
+                            : room_bytes - std::min(room_bytes, LogWriter::kReserveBytes)};
 }
 
 bool Persister::sync_is_due(uint64_t now) const noexcept {

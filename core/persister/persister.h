@@ -79,8 +79,10 @@ class Persister {
   void clean_if_due() noexcept;
   void clean(uint64_t through_segment) noexcept;
   void rescue() noexcept;
+  void stop_cleaning(Status status) noexcept;
   void failed(Status status, uint64_t segment) noexcept;
   void publish() noexcept;
+  void publish_room(const LogLoad& load) noexcept;
 
   LogLoad log_load() const noexcept;
   bool log_is_full() const noexcept { return bounds_.is_full(log_load()); }
@@ -110,6 +112,7 @@ class Persister {
   uint64_t epoch_bytes_most_ = 0;   // that one took in the log of late, rescued ones aside
   int64_t bytes_accepted_ = 0;      // when it was sealed
   uint64_t unsynced_since_us_ = 0;  // first write of the epochs since the last sync began; 0: none
+  uint64_t no_cleaning_until_us_ = 0;  // the disk had no room for it
   CompactStage compact_stage_ = CompactStage::kNone;
   uint64_t compaction_ = 0;
 

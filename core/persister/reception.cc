@@ -57,14 +57,29 @@ void Reception::request_sync(uint64_t mark) noexcept {
   wake_.notify_one();
 }
 
-Status Reception::wait_for_room() noexcept {
+Status Reception::wait_for_room(Change change, uint64_t bytes) noexcept {
   std::unique_lock lock(mutex_);
-  return wait_until(lock, DSKVS_FOREVER, [&] { return has_room(); });
+  Status status = wait_until(lock, DSKVS_FOREVER, [&] { return backlog_has_room(change); });
+  while (status == Status::kOk && !disk_has_room(change, bytes)) {
+    const uint64_t left_before = left_bytes(change);
+    status = clean(lock, false);
+    if (disk_has_room(change, bytes)) return Status::kOk;
+    if (status == Status::kOk && left_bytes(change) <= left_before) {
+      status = fail(Status::kSpace, "the disk has room for {} bytes more", left_bytes(change));
+    }
+  }
+  return status;
 }
 
 Status Reception::compact() noexcept {
   std::unique_lock lock(mutex_);
-  uint64_t compaction = ++compactions_wanted_;
+  return clean(lock, true);
+}
+
+// All the log, or what the disk asks for.
+Status Reception::clean(std::unique_lock<std::mutex>& lock, bool all) noexcept {
+  const uint64_t compaction = ++compactions_wanted_;
+  if (all) full_compaction_wanted_ = compaction;
   wake_.notify_one();
   const Status status =
       wait_until(lock, DSKVS_FOREVER, [&] { return compactions_done_ >= compaction; });
@@ -149,9 +164,10 @@ Status Reception::error() noexcept {
   return figures_.error == Status::kOk ? Status::kOk : failure_.again();
 }
 
-uint64_t Reception::compaction_wanted() noexcept {
+Reception::Compaction Reception::compaction_wanted() noexcept {
   std::lock_guard guard(mutex_);
-  return compactions_done_ == compactions_wanted_ ? 0 : compactions_wanted_;
+  if (compactions_done_ == compactions_wanted_) return {};
+  return {.number = compactions_wanted_, .all = full_compaction_wanted_ > compactions_done_};
 }
 
 void Reception::compaction_done(uint64_t compaction, Status result) noexcept {

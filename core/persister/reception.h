@@ -9,8 +9,11 @@
 // `sleeping_` is looked at, and sleep() sets `sleeping_` with one before the persister looks for
 // changes a last time.
 //
-// Room. The limit of what may be dirty is read without the lock: an old one lets a put through, or
-// sends it to wait, where it is asked again under the lock, which publish() holds to change it.
+// Room. The limits of what may be dirty, the store's and the disk's, are read without the lock: an
+// old one lets a put through, or sends it to wait, where it is asked again under the lock, which
+// publish() holds to change the store's. The disk's falls before what took it is dirty no more.
+// What it has no room for waits only until the persister has cleaned what asks for it, and looked
+// again.
 //
 // Where the persister has no thread of its own, those who wait move it.
 #pragma once
@@ -19,6 +22,7 @@
 #include "memory/epoch.h"
 #include "options.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <functional>
@@ -29,6 +33,7 @@
 
 namespace dskvs {
 
+enum class Change { kPut, kRemoval };
 enum class Level { kWritten = DSKVS_WRITTEN, kDurable = DSKVS_DURABLE };
 
 struct PersisterFigures {
@@ -57,11 +62,14 @@ class Reception {
   }
   Status wait(uint64_t mark, Level level, uint64_t timeout_ms) noexcept;
   Status sync(uint64_t mark, uint64_t timeout_ms) noexcept;
-  // Returns when the dirty bytes are below their limit.
-  Status wait_for_room() noexcept;
-  [[nodiscard]] bool has_room() const noexcept { return epochs_.dirty_bytes() < dirty_bytes_max(); }
+  // Whether a change of about so many bytes may be accepted now.
+  [[nodiscard]] bool has_room(Change change, uint64_t bytes) const noexcept {
+    return backlog_has_room(change) && disk_has_room(change, bytes);
+  }
+  // Returns when it may be again. kSpace: the disk has no room for it.
+  Status wait_for_room(Change change, uint64_t bytes) noexcept;
   [[nodiscard]] uint64_t dirty_bytes_max() const noexcept {
-    return dirty_bytes_max_.load(std::memory_order_relaxed);
+    return std::min(dirty_bytes_max_.load(std::memory_order_relaxed), room_bytes(Change::kPut));
   }
   Status compact() noexcept;
   // Syncs, and hands out what to copy; until end_snapshot() nothing of it is unlinked.
@@ -85,6 +93,11 @@ class Reception {
   bool sleep(bool until_change, const std::function<uint64_t(bool requests)>& pause_us) noexcept;
 
   void publish(const PersisterFigures& figures) noexcept;
+  // What the disk has room for, of puts and in all. UINT64_MAX: nobody knows.
+  void set_room_bytes(uint64_t put_bytes, uint64_t bytes) noexcept {
+    put_room_bytes_.store(put_bytes, std::memory_order_relaxed);
+    room_bytes_.store(bytes, std::memory_order_relaxed);
+  }
   // The calling thread's last error explains what is published as `error`.
   void explain(Status error) noexcept;
   // The error and its text; kOk: there is none.
@@ -94,8 +107,12 @@ class Reception {
   [[nodiscard]] uint64_t sync_wanted() const noexcept {
     return sync_wanted_.load(std::memory_order_relaxed);
   }
-  // The newest of the compactions that are wanted; 0: none is.
-  uint64_t compaction_wanted() noexcept;
+  // The newest of the compactions that are wanted, and whether one of them is of all the log.
+  struct Compaction {
+    uint64_t number;  // 0: none
+    bool all;
+  };
+  Compaction compaction_wanted() noexcept;
   // The calling thread's last error explains the result.
   void compaction_done(uint64_t compaction, Status result) noexcept;
   // The mark that a snapshot has to cover; nothing: none is wanted.
@@ -106,6 +123,20 @@ class Reception {
   uint32_t take_ended_snapshots() noexcept;
 
  private:
+  uint64_t room_bytes(Change change) const noexcept {
+    return (change == Change::kPut ? put_room_bytes_ : room_bytes_).load(std::memory_order_relaxed);
+  }
+  bool backlog_has_room(Change change) const noexcept {
+    return change == Change::kRemoval ||
+           epochs_.dirty_bytes() < dirty_bytes_max_.load(std::memory_order_relaxed);
+  }
+  uint64_t left_bytes(Change change) const noexcept {
+    return room_bytes(change) - std::min(room_bytes(change), epochs_.dirty_bytes());
+  }
+  bool disk_has_room(Change change, uint64_t bytes) const noexcept {
+    return bytes <= left_bytes(change);
+  }
+  Status clean(std::unique_lock<std::mutex>& lock, bool all) noexcept;
   template <typename Reached>
   Status wait_until(std::unique_lock<std::mutex>& lock, uint64_t timeout_ms,
                     Reached&& reached) noexcept;
@@ -118,6 +149,8 @@ class Reception {
   std::atomic<bool> sleeping_{false};
   std::atomic<uint64_t> sync_wanted_{0};
   std::atomic<uint64_t> dirty_bytes_max_;
+  std::atomic<uint64_t> put_room_bytes_{UINT64_MAX};
+  std::atomic<uint64_t> room_bytes_{UINT64_MAX};
 
   std::mutex mutex_;
   std::condition_variable changed_;  // the figures, room, requests done
@@ -128,6 +161,7 @@ class Reception {
   bool closing_ = false;
   bool stopping_ = false;
   uint64_t compactions_wanted_ = 0;
+  uint64_t full_compaction_wanted_ = 0;  // the newest of them
   uint64_t compactions_done_ = 0;
   KeptFailure compaction_result_;                 // of the last one done, for all who wait
   std::vector<SegmentFile>* snapshot_ = nullptr;  // of the one who wants it; nullptr: nobody

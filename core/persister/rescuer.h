@@ -38,9 +38,10 @@ class Rescuer {
   void clean(uint64_t through_segment, uint64_t bytes, uint64_t last_segment) noexcept;
   bool cleaning() const noexcept { return clean_through_ != 0; }
   // Sweeps on until about so much more has joined the open epoch, or as much has been looked at for
-  // nothing as takes the same time. The end of the sweep is a change of the open epoch. kMemory:
-  // where it failed it goes on.
-  Status rescue(uint64_t share_bytes) noexcept;
+  // nothing as takes the same time. The end of the sweep is a change of the open epoch. kMemory;
+  // kSpace: the next entry to join would have made it more than `room_bytes`. Where it failed it
+  // goes on.
+  Status rescue(uint64_t share_bytes, uint64_t room_bytes) noexcept;
   // What the sweep may still come across, at most. REQUIRES: sweeping().
   uint64_t unswept_bytes() const noexcept { return unswept_bytes_; }
   // What has to be written again, at most, until cleaning has gained half as much room: of
@@ -60,7 +61,8 @@ class Rescuer {
 
   // ---- Healing.
 
-  // What stands in this segment or behind it may be lost; 0: no segment is to blame. Cleaning ends.
+  // What stands in this segment or behind it may be lost; 0: no segment is to blame. Cleaning ends:
+  // what has joined the open epoch stays in it.
   void lose(uint64_t from_segment) noexcept;
   // Sweeps through all, at once, which is a change of the open epoch. kMemory.
   Status rescue_lost() noexcept;
@@ -69,7 +71,7 @@ class Rescuer {
  private:
   static constexpr uint64_t kNoSegment = UINT64_MAX;  // behind all segments
 
-  Status rescue_part() noexcept;
+  Status rescue_part(uint64_t rescued_bytes_max) noexcept;
 
   Catalog& catalog_;
   Epochs& epochs_;

@@ -1,7 +1,8 @@
 // Goal: a disk that is full, or slow, costs nothing but time: what can be written gets through, in
 // this session and the next, and close says OK only when all is durable.
-// Method: a store on the simulated disk, which takes so many bytes and no more; the store is
-// closed, or its process killed, while the disk is full, and another one is opened on what it left.
+// Method: a store on the simulated disk, which takes so many bytes and no more, and says so (its
+// capacity) or not (a quota); the store is closed, or its process killed, while the disk is full,
+// and another one is opened on what it left.
 #include "crash/subject.h"
 #include "support/catch.h"
 
@@ -42,7 +43,7 @@ class FullDisk : public SimObserver {
 // What the too large value left must not keep a new store from writing.
 void require_writable(SimDisk disk) {
   SimFileSystem files(std::move(disk));
-  files.set_capacity(3 * kMiB);
+  files.set_quota(3 * kMiB);
   Subject next(files, kStorePath, kRealLog);
   REQUIRE(next.open() == Status::kOk);
   REQUIRE(next.contents() == Model{{key_of(kOld), value_of(kOld)}});
@@ -62,7 +63,7 @@ TEST_CASE("a value that the disk cannot take does not occupy it, after close and
     for (const int sessions : {1, 2}) {
       CAPTURE(syncs, sessions);
       SimFileSystem files;
-      files.set_capacity(3 * kMiB);
+      files.set_quota(3 * kMiB);
       Subject subject(files, kStorePath, kRealLog);
       for (int session = 0; session < sessions; ++session) {
         if (session > 0) REQUIRE(subject.close() == Status::kOk);
@@ -86,7 +87,7 @@ TEST_CASE("a value that the disk cannot take does not occupy it, after close and
 
 TEST_CASE("when the value that the disk cannot take is deleted, the session goes on") {
   SimFileSystem files;
-  files.set_capacity(3 * kMiB);
+  files.set_quota(3 * kMiB);
   Subject subject(files, kStorePath, kRealLog);
   REQUIRE(subject.open() == Status::kOk);
   REQUIRE(subject.apply(kOld) == Status::kOk);
@@ -134,6 +135,143 @@ TEST_CASE("the reserve lets an epoch through that found no room half way") {
   REQUIRE(subject.open() == Status::kOk);
   REQUIRE(subject.contents() == expected);
   REQUIRE(subject.close() == Status::kOk);
+}
+
+// Puts until the disk has no room; gives how many got in.
+uint32_t fill(Subject& subject, Model* model, uint32_t value_bytes) {
+  for (uint32_t key = 100;; ++key) {
+    const Operation put{Verb::kPut, key, value_bytes, key};
+    const Status status = subject.apply(put);
+    if (status != Status::kOk) {
+      REQUIRE(status == Status::kSpace);
+      REQUIRE_FALSE(subject.marks().failing);
+      return key - 100;
+    }
+    (*model)[key_of(put)] = value_of(put);
+  }
+}
+
+void require_reopens(Subject& subject, const Model& model) {
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.contents() == model);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+// However much was accepted at once: what is refused is refused before it is in their way.
+TEST_CASE("on a full disk puts are refused, and what was accepted, deletes and close get through") {
+  for (const uint32_t value_bytes : {300, 5'000, 100'000, 3'000'000}) {
+    for (const uint32_t puts_a_step : {1, 7, 1'000'000}) {
+      CAPTURE(value_bytes, puts_a_step);
+      SimFileSystem files;
+      files.set_capacity(20 * kMiB);
+      Subject subject(files, kStorePath, kRealLog);
+      REQUIRE(subject.open() == Status::kOk);
+      REQUIRE(subject.apply(kOld) == Status::kOk);
+      Model model{{key_of(kOld), value_of(kOld)}};
+      uint32_t put_count = 0;
+      for (uint32_t key = 100;; ++key) {
+        const Operation put{Verb::kPut, key, value_bytes, key};
+        const Status status = subject.apply(put);
+        if (status == Status::kSpace) break;
+        REQUIRE(status == Status::kOk);
+        model[key_of(put)] = value_of(put);
+        if (++put_count % puts_a_step == 0) subject.step();
+      }
+      REQUIRE_FALSE(subject.marks().failing);
+      REQUIRE(put_count * uint64_t{value_bytes} > 20 * kMiB / 3);
+      // Though there is a value in its place, which the disk will have to hold until this one is.
+      REQUIRE(subject.apply({Verb::kPut, 100, value_bytes, 1}) == Status::kSpace);
+      for (uint32_t key = 100; key < 100 + put_count / 4; ++key) {
+        const Operation gone{Verb::kDelete, key};
+        REQUIRE(subject.apply(gone) == Status::kOk);
+        model.erase(key_of(gone));
+        if (key % 100 == 0) subject.step();
+      }
+      REQUIRE(subject.close() == Status::kOk);
+      require_reopens(subject, model);
+    }
+  }
+}
+
+TEST_CASE("a value that the disk has no room for is refused, a smaller one is not") {
+  SimFileSystem files;
+  files.set_capacity(8 * kMiB);
+  Subject subject(files, kStorePath, kRealLog);
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.apply(kTooLarge) == Status::kSpace);
+  REQUIRE(std::string(last_error()).find("room") != std::string::npos);
+  REQUIRE(subject.apply(kOld) == Status::kOk);
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+  files.set_capacity(30 * kMiB);  // who made room does not wait
+  REQUIRE(subject.apply(kTooLarge) == Status::kOk);
+  REQUIRE(subject.close() == Status::kOk);
+  require_reopens(subject,
+                  {{key_of(kOld), value_of(kOld)}, {key_of(kTooLarge), value_of(kTooLarge)}});
+}
+
+TEST_CASE("what a sync releases is room again") {
+  SimFileSystem files;
+  files.set_capacity(3 * kMiB);
+  Subject subject(files);
+  REQUIRE(subject.open() == Status::kOk);
+  // Written over again and again: the log is many times the disk.
+  Model model;
+  for (uint32_t round = 0; round < 200; ++round) {
+    for (uint32_t key = 0; key < 20; ++key) {
+      const Operation put{Verb::kPut, key, 5'000, round * 100 + key};
+      REQUIRE(subject.apply(put) == Status::kOk);
+      model[key_of(put)] = value_of(put);
+    }
+    if (round % 3 == 0) subject.step();
+  }
+  REQUIRE(subject.close() == Status::kOk);
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.contents() == model);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
+TEST_CASE("what cannot be compacted for want of room stays as it is, and is no failure") {
+  SimFileSystem files;
+  files.set_capacity(12 * kMiB);
+  Subject subject(files, kStorePath, kRealLog);
+  REQUIRE(subject.open() == Status::kOk);
+  Model model;
+  const uint32_t put_count = fill(subject, &model, 50'000);
+  REQUIRE(put_count > 100);
+  REQUIRE(subject.apply({Verb::kCompact}) == Status::kSpace);
+  REQUIRE_FALSE(subject.marks().failing);
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+  const Operation gone{Verb::kDelete, 100};
+  REQUIRE(subject.apply(gone) == Status::kOk);
+  model.erase(key_of(gone));
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+  files.set_capacity(40 * kMiB);
+  REQUIRE(subject.apply({Verb::kCompact}) == Status::kOk);
+  REQUIRE(subject.close() == Status::kOk);
+  require_reopens(subject, model);
+}
+
+TEST_CASE("the reserve that removals took is made anew when there is room, and puts go on") {
+  SimFileSystem files;
+  files.set_capacity(8 * kMiB);
+  Subject subject(files, kStorePath, kRealLog);
+  REQUIRE(subject.open() == Status::kOk);
+  Model model;
+  (void)fill(subject, &model, 10'000);
+  files.set_capacity(files.disk().live_bytes());  // others took the rest
+  const Operation gone{Verb::kDelete, 100};
+  REQUIRE(subject.apply(gone) == Status::kOk);
+  model.erase(key_of(gone));
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+  REQUIRE_FALSE(files.disk().has_file(std::string(kStorePath) + "/reserve"));
+  REQUIRE(subject.apply(kSmall) == Status::kSpace);  // what the reserve gave is not for puts
+  files.set_capacity(20 * kMiB);
+  REQUIRE(subject.apply(kSmall) == Status::kOk);
+  model[key_of(kSmall)] = value_of(kSmall);
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+  REQUIRE(files.disk().has_file(std::string(kStorePath) + "/reserve"));
+  REQUIRE(subject.close() == Status::kOk);
+  require_reopens(subject, model);
 }
 
 TEST_CASE("what a kill left above the durable epoch stays until it is written again") {

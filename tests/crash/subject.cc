@@ -90,8 +90,14 @@ Status Subject::close() {
 bool Subject::is_open() const { return inside_->store != nullptr; }
 
 Status Subject::apply(const Operation& operation) {
-  if (operation.verb == Verb::kPut && !inside_->store->has_room()) {
-    if (Status status = inside_->store->wait_for_room(); status != Status::kOk) return status;
+  const bool put = operation.verb == Verb::kPut;
+  if (put || operation.verb == Verb::kDelete) {
+    const Change change = put ? Change::kPut : Change::kRemoval;
+    const uint64_t bytes = key_of(operation).size() + operation.value_size;
+    while (!inside_->store->has_room(change, bytes)) {
+      const Status status = inside_->store->wait_for_room(change, bytes);
+      if (status != Status::kOk) return status;
+    }
   }
   return apply_amid(operation);
 }

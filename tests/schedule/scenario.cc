@@ -125,7 +125,10 @@ class Client {
 
   bool put(Call& call) {
     Status room = Status::kOk;
-    if (!pinned([&] { room = store_.has_room() ? Status::kOk : store_.wait_for_room(); })) {
+    if (!pinned([&] {
+          room = store_.has_room(Change::kPut, 0) ? Status::kOk
+                                                  : store_.wait_for_room(Change::kPut, 0);
+        })) {
       return false;
     }
     if (room == Status::kClosed) return false;

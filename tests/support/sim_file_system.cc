@@ -368,9 +368,13 @@ void SimFileSystem::set_capacity(uint64_t bytes) {
   capacity_ = bytes;
 }
 
-uint64_t SimFileSystem::room() const {
-  uint64_t used = disk_.live_bytes();
-  return used < capacity_ ? capacity_ - used : 0;
+void SimFileSystem::set_quota(uint64_t bytes) {
+  std::lock_guard guard(mutex_);
+  quota_ = bytes;
+}
+
+uint64_t SimFileSystem::room(uint64_t bytes_max) const {
+  return bytes_max - std::min(bytes_max, disk_.live_bytes());
 }
 
 SimCall SimFileSystem::describe(SimOp op, const std::string& path, uint64_t offset, uint64_t size,
@@ -430,7 +434,7 @@ class SimFileImpl : public File {
     }
     const uint64_t old_size = inode().content().size;
     const uint64_t growth = offset + size > old_size ? offset + size - old_size : 0;
-    const uint64_t room = fs_.room();
+    const uint64_t room = fs_.room(std::min(fs_.capacity_, fs_.quota_));
     if (growth > room) {
       fs_.disk_.write(id_, offset, pieces, size - (growth - room));
       return failed(call, SimError::kEnospc);
@@ -462,7 +466,8 @@ class SimFileImpl : public File {
     SimCall call = fs_.describe(SimOp::kAllocate, path_, 0, size);
     if (const SimError* error = fs_.begin(call)) return failed(call, *error);
     const uint64_t old_size = inode().content().size;
-    if (size > old_size && size - old_size > fs_.room()) return failed(call, SimError::kEnospc);
+    if (size > old_size && size - old_size > fs_.room(std::min(fs_.capacity_, fs_.quota_)))
+      return failed(call, SimError::kEnospc);
     if (size > old_size) fs_.disk_.set_size(id_, size);
     return done(call);
   }
@@ -604,6 +609,11 @@ class SimDirectoryImpl : public Directory {
     locked_ = true;
     if (!fs_.disk_.has_file(path)) fs_.disk_.create(path, fs_.disk_.add_inode());
     return done(call);
+  }
+
+  uint64_t free_bytes() override {
+    std::lock_guard guard(fs_.mutex_);
+    return fs_.capacity_ == UINT64_MAX ? UINT64_MAX : fs_.room(fs_.capacity_);
   }
 
   const std::string& path() const override { return path_; }

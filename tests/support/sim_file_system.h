@@ -210,8 +210,10 @@ class SimFileSystem : public FileSystem {
   void kill();
   // As SimDisk::remove_file(), of the file system's own disk.
   void remove(const std::string& path);
-  // Writing beyond this many bytes in all files together is kSpace.
+  // Writing beyond this many bytes in all files together is kSpace. Of the capacity free_bytes()
+  // tells, of the quota nobody.
   void set_capacity(uint64_t bytes);
+  void set_quota(uint64_t bytes);
 
  private:
   friend class SimFileImpl;
@@ -222,7 +224,7 @@ class SimFileSystem : public FileSystem {
   void end(const SimCall& call, Status status);
   SimCall describe(SimOp op, const std::string& path, uint64_t offset = 0, uint64_t size = 0,
                    std::span<const Piece> pieces = {});
-  uint64_t room() const;
+  uint64_t room(uint64_t bytes_max) const;
 
   mutable std::mutex mutex_;
   SimDisk disk_;
@@ -234,6 +236,7 @@ class SimFileSystem : public FileSystem {
   uint64_t calls_ = 0;
   uint64_t faults_raised_ = 0;
   uint64_t capacity_ = UINT64_MAX;
+  uint64_t quota_ = UINT64_MAX;
 };
 
 struct PowerCutPlan {

@@ -637,6 +637,45 @@ TEST_CASE("a full disk: the reserve lets a little more through, and comes back")
   require_recovers(sim.files, sim.client, 3);
 }
 
+TEST_CASE("the room on the disk falls with what is written, and is looked at with each sync") {
+  constexpr uint64_t kMiB = uint64_t{1} << 20;
+  Simulated sim;
+  CHECK(sim.writer.room_bytes() == UINT64_MAX);  // nobody told
+  sim.client.put("a/1", value_of(9000, 1));
+  REQUIRE(sim.client.write_and_sync() == Status::kOk);
+  CHECK(sim.writer.room_bytes() == UINT64_MAX);
+  REQUIRE(sim.files.disk().has_file("/store/reserve"));
+
+  const uint64_t used_bytes = sim.files.disk().live_bytes();
+  sim.files.set_capacity(used_bytes + 8 * kMiB);
+  sim.writer.look_for_room();
+  CHECK(sim.writer.room_bytes() == 8 * kMiB + kMiB - kMiB / 2);  // the reserve, and what is spared
+  sim.client.put("a/2", value_of(90'000, 2));
+  REQUIRE(sim.client.write() == Status::kOk);
+  const uint64_t written_bytes = sim.files.disk().live_bytes() - used_bytes;
+  CHECK(sim.writer.room_bytes() == 8 * kMiB + kMiB / 2 - written_bytes);
+  sim.files.set_capacity(used_bytes + 4 * kMiB);  // others take some
+  CHECK(sim.writer.room_bytes() == 8 * kMiB + kMiB / 2 - written_bytes);
+  REQUIRE(sim.writer.sync() == Status::kOk);
+  const uint64_t synced_bytes = sim.files.disk().live_bytes() - used_bytes;
+  CHECK(sim.writer.room_bytes() == 4 * kMiB + kMiB / 2 - synced_bytes);
+  sim.files.set_capacity(used_bytes);
+  sim.writer.look_for_room();
+  CHECK(sim.writer.room_bytes() == kMiB / 2);
+  sim.client.put("a/3", value_of(90'000, 3));
+  REQUIRE(sim.client.write() == Status::kOk);
+  REQUIRE_FALSE(sim.files.disk().has_file("/store/reserve"));
+  sim.files.set_capacity(sim.files.disk().live_bytes() + 100);
+  sim.writer.look_for_room();
+  CHECK(sim.writer.room_bytes() == 0);
+  sim.client.put("a/4", value_of(90'000, 4));
+  REQUIRE(sim.client.write() == Status::kSpace);
+  sim.files.set_capacity(sim.files.disk().live_bytes() + 4 * kMiB);
+  REQUIRE(sim.client.write_and_sync() == Status::kOk);
+  REQUIRE(sim.files.disk().has_file("/store/reserve"));
+  CHECK(sim.writer.room_bytes() > 3 * kMiB);
+}
+
 TEST_CASE("a reserve that is too small is replaced, and where it cannot be, all else goes on") {
   SimDisk disk;
   {

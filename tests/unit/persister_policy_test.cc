@@ -250,6 +250,38 @@ TEST_CASE("cleaning begins early when it gains late, and is none of everything f
   CHECK(bounds.clean_through(segments, load(127, 30, 13, 20, 51)) == 0);
 }
 
+// Beside 100 MiB of live data.
+LogLoad on_disk(uint64_t used_mib, uint64_t dirty_mib, uint64_t unswept_mib, uint64_t room_mib) {
+  LogLoad load = dskvs::test::load(used_mib, dirty_mib, dirty_mib, unswept_mib);
+  load.room_bytes = room_mib * kMiB;
+  return load;
+}
+
+TEST_CASE("of the room on the disk, puts leave what the next cleaning may take") {
+  CHECK(LogBounds::put_bytes_max(load(100, 8, 8, 16)) == UINT64_MAX);
+  CHECK(LogBounds::put_bytes_max(on_disk(100, 8, 16, 100)) == 84 * kMiB);
+  CHECK(LogBounds::put_bytes_max(on_disk(100, 8, 16, 10)) == 0);
+  // An eighth of it may be dirty; one put always may.
+  CHECK(LogBounds::disk_dirty_bytes_max(load(100, 8, 8, 16)) > (uint64_t{1} << 60));
+  CHECK(LogBounds::disk_dirty_bytes_max(on_disk(100, 8, 16, 80)) == 10 * kMiB + 1);
+  CHECK(LogBounds::disk_dirty_bytes_max(on_disk(100, 8, 16, 0)) == 1);
+}
+
+TEST_CASE(
+    "before the disk is full the oldest segment is cleaned, if that gains more than a little") {
+  const LogBounds bounds(kShape);
+  const std::vector<SegmentFile> segments{{11, 16 * kMiB, 16 * kMiB}, {12, 111 * kMiB, 1}};
+  CHECK(bounds.clean_through(segments, on_disk(127, 0, 16, 16)) == 0);
+  CHECK(bounds.clean_through(segments, on_disk(127, 1, 16, 19)) == 0);
+  CHECK(bounds.clean_through(segments, on_disk(127, 1, 16, 18)) == 11);
+  CHECK(bounds.clean_through(segments, on_disk(127, 1, 16, 0)) == 11);
+  // A quarter, and a little.
+  CHECK(bounds.clean_through(segments, on_disk(126, 1, 16, 0)) == 0);
+  // Also if it is the only one.
+  CHECK(bounds.clean_through(std::vector<SegmentFile>{{11, 127 * kMiB, 1}},
+                             on_disk(127, 1, 100, 0)) == 11);
+}
+
 TEST_CASE("segments that are too many are halved, whatever they hold") {
   const LogBounds bounds({});
   std::vector<SegmentFile> segments;

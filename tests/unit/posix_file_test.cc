@@ -748,6 +748,18 @@ TEST_CASE("what is opened is closed by exec, and is no terminal of the host's") 
   }
 }
 
+TEST_CASE("what may still be written is what the file system says, when it does") {
+  TempDir temp;
+  const auto directory = open_directory(temp / "store");
+  bool same = false;
+  for (int tries = 0; tries < 1'000 && !same; ++tries) {  // others write meanwhile
+    same = directory->free_bytes() == std::filesystem::space(temp / "store").available;
+  }
+  CHECK(same);
+  const Faults faults({{.call = Call::kFstatvfs, .error = EIO}});
+  CHECK(directory->free_bytes() == UINT64_MAX);
+}
+
 TEST_CASE("a backup is the store; a failed one leaves nothing") {
   TempDir temp;
   const auto from = open_locked(posix_file_system(), (temp / "from").c_str());

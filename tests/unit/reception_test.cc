@@ -114,14 +114,108 @@ TEST_CASE("compactions are wanted until they are done, and the persister sleeps 
   Reception& reception = alone.reception;
   step = [&] {
     CHECK(alone.has_requests());
-    reception.compaction_done(reception.compaction_wanted(), Status::kOk);
+    reception.compaction_done(reception.compaction_wanted().number, Status::kOk);
     return true;
   };
   CHECK(reception.compact() == Status::kOk);
-  CHECK(reception.compaction_wanted() == 0);
+  CHECK(reception.compaction_wanted().number == 0);
   CHECK_FALSE(alone.has_requests());
   reception.stop();
   CHECK_FALSE(reception.sleep(true, [](bool) { return UINT64_MAX; }));
+}
+
+TEST_CASE("a put has the room of puts, a removal all of it, and no limit of the backlog") {
+  Alone alone;
+  Reception& reception = alone.reception;
+  CHECK(reception.has_room(Change::kPut, uint64_t{1} << 60));  // nobody knows
+  alone.publish(0, 0);
+  reception.set_room_bytes(1'000, 5'000);
+  CHECK_FALSE(reception.has_room(Change::kPut, 1'000));  // nothing may be dirty
+  CHECK(reception.has_room(Change::kRemoval, 5'000));
+  CHECK_FALSE(reception.has_room(Change::kRemoval, 5'001));
+  PersisterFigures figures{};
+  figures.dirty_bytes_max = UINT64_MAX;
+  reception.publish(figures);
+  CHECK(reception.has_room(Change::kPut, 1'000));
+  CHECK_FALSE(reception.has_room(Change::kPut, 1'001));
+  CHECK(reception.dirty_bytes_max() == 1'000);
+  reception.set_room_bytes(UINT64_MAX, UINT64_MAX);
+  CHECK(reception.dirty_bytes_max() == alone.options.dirty_bytes_max);
+}
+
+TEST_CASE(
+    "what the disk has no room for waits as long as cleaning makes some, and is refused then") {
+  std::function<bool()> step;
+  Alone alone([&] { return step(); });
+  Reception& reception = alone.reception;
+  PersisterFigures figures{};
+  figures.dirty_bytes_max = UINT64_MAX;
+  reception.publish(figures);
+  uint64_t room_bytes = 100;
+  reception.set_room_bytes(room_bytes, 0);
+  int passes = 0;
+  step = [&] {
+    CHECK(alone.has_requests());
+    const auto wanted = reception.compaction_wanted();
+    CHECK_FALSE(wanted.all);
+    ++passes;
+    if (room_bytes < 300) room_bytes += 50;
+    reception.set_room_bytes(room_bytes, 0);
+    reception.compaction_done(wanted.number, Status::kOk);
+    return true;
+  };
+  CHECK(reception.wait_for_room(Change::kPut, 220) == Status::kOk);
+  CHECK(passes == 3);
+  CHECK(reception.wait_for_room(Change::kPut, 250) == Status::kOk);
+  CHECK(passes == 3);
+  CHECK(reception.wait_for_room(Change::kPut, 301) == Status::kSpace);
+  CHECK(passes == 5);
+  CHECK(std::string(last_error()).find("300 bytes") != std::string::npos);
+  CHECK(reception.compaction_wanted().number == 0);
+
+  // When cleaning fails, that is why; but not when there is room all the same.
+  step = [&] {
+    (void)fail(Status::kSpace, "no room to clean");
+    reception.compaction_done(reception.compaction_wanted().number, Status::kSpace);
+    return true;
+  };
+  CHECK(reception.wait_for_room(Change::kPut, 301) == Status::kSpace);
+  CHECK(std::string(last_error()) == "no room to clean");
+  step = [&] {
+    reception.set_room_bytes(400, 0);
+    reception.compaction_done(reception.compaction_wanted().number, Status::kIo);
+    return true;
+  };
+  CHECK(reception.wait_for_room(Change::kPut, 301) == Status::kOk);
+}
+
+TEST_CASE("who wants all to be cleaned is not served by less") {
+  std::function<bool()> step;
+  Alone alone([&] { return step(); });
+  Reception& reception = alone.reception;
+  alone.publish(0, 0);
+  reception.set_room_bytes(0, 0);
+  bool asked = false;
+  step = [&] {
+    // Another one asks meanwhile, for less.
+    if (!std::exchange(asked, true)) {
+      return reception.wait_for_room(Change::kRemoval, 1) == Status::kSpace;
+    }
+    const auto wanted = reception.compaction_wanted();
+    CHECK(wanted.number == 2);
+    CHECK(wanted.all);
+    reception.compaction_done(wanted.number, Status::kOk);
+    return true;
+  };
+  CHECK(reception.compact() == Status::kOk);
+  step = [&] {
+    const auto wanted = reception.compaction_wanted();
+    CHECK(wanted.number == 3);
+    CHECK_FALSE(wanted.all);
+    reception.compaction_done(wanted.number, Status::kOk);
+    return true;
+  };
+  CHECK(reception.wait_for_room(Change::kRemoval, 1) == Status::kSpace);
 }
 
 }  // namespace

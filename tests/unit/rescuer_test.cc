@@ -178,7 +178,7 @@ TEST_CASE("what has to be written until room is gained is what stands in the old
 
   rescuer.clean(2, 400, 8);
   CHECK(rescuer.bytes_until_gain(all) == 400 + 6'000);
-  REQUIRE(rescuer.rescue(UINT64_MAX) == Status::kOk);
+  REQUIRE(rescuer.rescue(UINT64_MAX, UINT64_MAX) == Status::kOk);
   REQUIRE_FALSE(rescuer.sweeping());
   CHECK(rescuer.rescued_bytes() == 300);
   store.commit();
@@ -195,12 +195,30 @@ TEST_CASE("what has to be written until room is gained is what stands in the old
   CHECK(rescuer.bytes_until_gain({{segment(4, 752), segment(5, 1'000)}}) == 500);
 }
 
+TEST_CASE("a sweep stops before an entry that there is no room for, and goes on there") {
+  Swept store;
+  store.load({{3, 10, 100}, {4, 5, 100}});
+  Rescuer& rescuer = store.rescuer();
+  rescuer.clean(3, 1'000, 5);
+  CHECK(rescuer.rescue(UINT64_MAX, 499) == Status::kSpace);
+  CHECK(rescuer.rescued_bytes() == 400);
+  CHECK(rescuer.rescue(UINT64_MAX, 99) == Status::kSpace);
+  CHECK(rescuer.rescued_bytes() == 400);
+  CHECK(rescuer.rescue(UINT64_MAX, 100) == Status::kSpace);
+  CHECK(rescuer.rescued_bytes() == 500);
+  CHECK(rescuer.sweeping());
+  store.commit();
+  CHECK(rescuer.rescue(UINT64_MAX, 500) == Status::kOk);
+  CHECK(rescuer.rescued_bytes() == 500);
+  CHECK(rescuer.cleaned_through() == 3);
+}
+
 TEST_CASE("while a sweep goes on, it has to be written what the sweep may still come across") {
   Swept store;
   store.load({{3, 10, 100, 10}, {4, 5, 100, 5}, {5, 9, 100, 9}, {6, 1, 100}, {7, 10, 100}});
   Rescuer& rescuer = store.rescuer();
   rescuer.clean(2, 0, 8);  // to count them
-  REQUIRE(rescuer.rescue(0) == Status::kOk);
+  REQUIRE(rescuer.rescue(0, UINT64_MAX) == Status::kOk);
   REQUIRE_FALSE(rescuer.sweeping());
   store.commit();
   std::vector<SegmentFile> segments;
@@ -209,7 +227,7 @@ TEST_CASE("while a sweep goes on, it has to be written what the sweep may still 
 
   rescuer.clean(4, 1'600, 8);  // with what is of no use, and with commits
   CHECK(rescuer.bytes_until_gain(segments) == 1'600 + 900 + 100);
-  REQUIRE(rescuer.rescue(300) == Status::kOk);
+  REQUIRE(rescuer.rescue(300, UINT64_MAX) == Status::kOk);
   REQUIRE(rescuer.sweeping());
   const uint64_t rescued_bytes = rescuer.rescued_bytes();
   CHECK(rescued_bytes >= 300);
@@ -220,7 +238,7 @@ TEST_CASE("while a sweep goes on, it has to be written what the sweep may still 
   CHECK(rescuer.rescued_bytes() == 0);
   CHECK(rescuer.cleaning());
 
-  REQUIRE(rescuer.rescue(UINT64_MAX) == Status::kOk);
+  REQUIRE(rescuer.rescue(UINT64_MAX, UINT64_MAX) == Status::kOk);
   CHECK(rescuer.rescued_bytes() == 1'500 - rescued_bytes);
   CHECK(rescuer.cleaned_through() == 4);
   store.commit();
@@ -238,11 +256,11 @@ TEST_CASE("less than there is may be said to be left of a sweep, but never less 
   Swept store;
   store.load({{1, 50, 100, 50}});
   store.rescuer().clean(1, 450, 2);
-  REQUIRE(store.rescuer().rescue(449) == Status::kOk);
+  REQUIRE(store.rescuer().rescue(449, UINT64_MAX) == Status::kOk);
   REQUIRE(store.rescuer().sweeping());
   CHECK(store.rescuer().rescued_bytes() == 500);
   CHECK(store.rescuer().unswept_bytes() == 0);
-  REQUIRE(store.rescuer().rescue(0) == Status::kOk);  // that is all of it
+  REQUIRE(store.rescuer().rescue(0, UINT64_MAX) == Status::kOk);  // that is all of it
   CHECK_FALSE(store.rescuer().sweeping());
   CHECK(store.rescuer().rescued_bytes() == 5'000);
 }
@@ -260,7 +278,7 @@ uint32_t shares_for_nothing(const LogShape& shape, uint64_t share_bytes,
   uint32_t shares = 0;
   for (; store.rescuer().sweeping(); ++shares) {
     CHECK_FALSE(store.something_changed());
-    REQUIRE(store.rescuer().rescue(share_bytes) == Status::kOk);
+    REQUIRE(store.rescuer().rescue(share_bytes, UINT64_MAX) == Status::kOk);
   }
   CHECK(store.rescuer().rescued_bytes() == 0);
   CHECK(store.something_changed());  // an epoch is to say that it has ended
@@ -297,12 +315,12 @@ TEST_CASE("a share of a sweep is over when so much was rescued, and the last is 
   Swept store({.rescue_parts_min = 100'000});
   store.load({{1, kTinyCollections, kEntryBytes, kTinyCollections}});
   store.rescuer().clean(1, kTinyCollections * kEntryBytes, 5);
-  REQUIRE(store.rescuer().rescue(9'950) == Status::kOk);
+  REQUIRE(store.rescuer().rescue(9'950, UINT64_MAX) == Status::kOk);
   CHECK(store.rescuer().rescued_bytes() == 10'000);
   store.commit();
   const uint64_t left_bytes = store.rescuer().unswept_bytes();
   CHECK(left_bytes == kTinyCollections * kEntryBytes - 10'000);
-  REQUIRE(store.rescuer().rescue(left_bytes) == Status::kOk);
+  REQUIRE(store.rescuer().rescue(left_bytes, UINT64_MAX) == Status::kOk);
   CHECK(store.rescuer().rescued_bytes() == left_bytes);
   CHECK_FALSE(store.rescuer().sweeping());
 }

@@ -96,6 +96,12 @@ int __wrap_flock(int fd, int operation) {
   return fails(Call::kFlock) ? -1 : __real_flock(fd, operation);
 }
 
+int __real_fstatvfs(int fd, struct statvfs* info);
+int __wrap_fstatvfs(int fd, struct statvfs* info) {
+  return fails(Call::kFstatvfs) ? -1 : __real_fstatvfs(fd, info);
+}
+int __wrap_fstatvfs64(int fd, struct statvfs* info) { return __wrap_fstatvfs(fd, info); }
+
 int __real_fsync(int fd);
 int __wrap_fsync(int fd) { return fails(Call::kFsync) ? -1 : synced(fd, __real_fsync(fd)); }
 

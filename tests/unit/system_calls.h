@@ -19,6 +19,7 @@ enum class Call {
   kFchmod,
   kFdatasync,
   kFlock,
+  kFstatvfs,
   kFsync,
   kOpenat,
   kPread,

@@ -210,7 +210,7 @@ typedef struct dskvs_stats_t {
   uint64_t bytes_cleaned;   /* bytes of bytes_written that cleaning wrote again */
   uint64_t heals;           /* times that the persister left a failed file and caught up */
   uint64_t dirty_bytes_max; /* at so many dirty_bytes a put waits now: the option, or less while the
-                               log has no room for more */
+                               log or the disk has no room for more */
 } dskvs_stats_t;
 
 #define DSKVS_STATS_INIT \
@@ -245,10 +245,11 @@ DSKVS_API int32_t dskvs_close(dskvs_t store);
 
 /* Makes `value` the value of `key`.
  * Waits only while as much is dirty as may be: dirty_bytes_max, or less while the log, which is
- * kept below twice the live data and 64 MiB, has no room for it.
- * Returns OK; ERR_ARGUMENT; ERR_KEY; ERR_READ_ONLY; ERR_MEMORY; ERR_FULL; and while the backlog
- * stands at dirty_bytes_max and the disk fails, the persister's error. After an error nothing was
- * changed. Since 1.0. */
+ * kept below twice the live data and 64 MiB, has no room for it, or the disk has little; and while
+ * the log is cleaned for it on a disk that is full.
+ * Returns OK; ERR_ARGUMENT; ERR_KEY; ERR_READ_ONLY; ERR_MEMORY; ERR_FULL; ERR_SPACE: the disk has
+ * no room for it; and while the backlog stands at dirty_bytes_max and the disk fails, the
+ * persister's error. After an error nothing was changed. Since 1.0. */
 DSKVS_API int32_t dskvs_put(dskvs_t store, const char *key, size_t key_size, const void *value,
                             size_t value_size);
 
@@ -273,8 +274,9 @@ DSKVS_API int32_t dskvs_get_into(dskvs_t store, const char *key, size_t key_size
 DSKVS_API int32_t dskvs_contains(dskvs_t store, const char *key, size_t key_size);
 
 /* Removes `key`.
- * Returns OK when it had a value; NOT_FOUND; ERR_ARGUMENT; ERR_KEY; ERR_READ_ONLY; ERR_MEMORY.
- * Since 1.0. */
+ * Returns OK when it had a value; NOT_FOUND; ERR_ARGUMENT; ERR_KEY; ERR_READ_ONLY; ERR_MEMORY; and
+ * when the disk is so full that even what is kept for removals is used up, ERR_SPACE or, while it
+ * fails, the persister's error: dskvs_delete_all() still works then. Since 1.0. */
 DSKVS_API int32_t dskvs_delete(dskvs_t store, const char *key, size_t key_size);
 
 /* As dskvs_put(), but only while the key's current entry is the one that `held` was got from, and
