@@ -5,7 +5,7 @@
 // slabs with room; it takes from the first: the object freed last, or else the next that was never
 // used, in order of address. A slab that was full and loses an object becomes the first, so holes
 // are filled before fresh memory is touched. An empty slab goes back to the page heap at once.
-// Larger objects have a run of their own, those above kRunObjectMax a mapping.
+// Objects above kAloneAbove are alone in theirs, and those above kSlabObjectMax have a mapping.
 //
 // Locks and ownership. A shard's lock protects its lists, and the Span of each of its slabs, the
 // free list inside included. It is not held while a run is taken or given back; only
@@ -35,8 +35,8 @@
 namespace dskvs {
 namespace {
 
-constexpr size_t kSlabObjectMax = size_t{256} << 10;
-constexpr size_t kRunObjectMax = size_t{1} << 20;
+constexpr size_t kSlabObjectMax = size_t{1} << 20;
+constexpr size_t kAloneAbove = size_t{256} << 10;  // an object has a slab of its own
 // No address space is larger; AddressSanitizer aborts rather than refuse more than 1 TiB.
 constexpr size_t kObjectMax = size_t{1} << (kArenaIsMalloc ? 39 : 47);
 
@@ -72,20 +72,16 @@ static_assert(class_bytes(class_of(257)) == 272 && class_bytes(class_of(132)) ==
 
 // Units of a slab: the fewest that lose no more than 1/40 at its end, or else lose least. Powers of
 // two, so that a chunk has room for all of one class, with nothing left between.
-constexpr size_t slab_units(size_t object_class) {
+constexpr size_t slab_units(size_t bytes) {
   constexpr size_t kUnitsMax = 16;
-  const size_t bytes = class_bytes(object_class);
-  size_t best = 0;
-  size_t best_waste = 0;
-  for (size_t units = 1; units <= kUnitsMax; units *= 2) {
-    const size_t run = units * kUnitBytes;
-    if (run < bytes) continue;
-    const size_t waste = run % bytes * (kUnitsMax / units);
-    if (best == 0 || waste < best_waste) {
-      best = units;
-      best_waste = waste;
-    }
-    if (waste * 40 <= kUnitsMax * kUnitBytes) break;
+  if (bytes > kAloneAbove) return round_up(bytes, kUnitBytes) / kUnitBytes;
+  const auto lost_in_max = [bytes](size_t units) {
+    return units * kUnitBytes % bytes * (kUnitsMax / units);
+  };
+  size_t best = 1;
+  for (size_t units = 2; units <= kUnitsMax; units *= 2) {
+    if (lost_in_max(best) * 40 <= kUnitsMax * kUnitBytes) break;
+    if (lost_in_max(units) < lost_in_max(best)) best = units;
   }
   return best;
 }
@@ -126,7 +122,7 @@ struct Shard {
 constinit PageHeap page_heap;
 constinit Mappings mappings;
 constinit std::array<Shard, kShardCount> shards;
-std::atomic<uint64_t> run_bytes{0};  // used by single objects, or by malloc
+std::atomic<uint64_t> malloc_bytes{0};
 std::atomic<bool (*)(size_t)> fault{nullptr};
 
 std::atomic<uint32_t> next_home_shard{0};
@@ -156,7 +152,7 @@ size_t lock_shard(size_t object_class) {
 
 Span* make_slab(size_t object_class, size_t shard) {
   const size_t bytes = class_bytes(object_class);
-  Span* slab = page_heap.take(slab_units(object_class), bytes > kShardedMax);
+  Span* slab = page_heap.take(slab_units(bytes), bytes > kShardedMax);
   if (slab == nullptr) return nullptr;
   std::byte* begin = run_begin(slab);
   slab->freed = nullptr;
@@ -195,23 +191,10 @@ void free_in_slab(Span* slab, void* memory) {
   if (used == 0) page_heap.give(slab);  // it is ours: nothing leads to it any more
 }
 
-void* allocate_run(size_t bytes) {
-  Span* run = page_heap.take((bytes + kUnitBytes - 1) / kUnitBytes, true);
-  if (run == nullptr) return nullptr;
-  run->object_class = 0;
-  run_bytes.fetch_add(run->units * kUnitBytes, std::memory_order_relaxed);
-  return run_begin(run);
-}
-
-void free_run(Span* run) {
-  run_bytes.fetch_sub(run->units * kUnitBytes, std::memory_order_relaxed);
-  page_heap.give(run);
-}
-
 void* allocate_by_malloc(size_t bytes) {
   void* memory = std::malloc(std::max(bytes, size_t{1}));
   if (memory == nullptr) return nullptr;
-  run_bytes.fetch_add(malloc_usable_size(memory), std::memory_order_relaxed);
+  malloc_bytes.fetch_add(malloc_usable_size(memory), std::memory_order_relaxed);
   return memory;
 }
 
@@ -220,7 +203,7 @@ constexpr size_t kFreedBytes = 4096;
 
 void free_by_malloc(void* memory) {
   const size_t bytes = malloc_usable_size(memory);
-  run_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+  malloc_bytes.fetch_sub(bytes, std::memory_order_relaxed);
   explicit_bzero(memory, std::min(bytes, kFreedBytes));
   std::free(memory);
 }
@@ -238,7 +221,7 @@ void* arena_allocate(size_t bytes) noexcept {
   if (kArenaIsMalloc) return allocate_by_malloc(bytes);
   if (bytes <= kSlabObjectMax) [[likely]]
     return allocate_in_slab(class_of(bytes));
-  return bytes <= kRunObjectMax ? allocate_run(bytes) : mappings.allocate(bytes);
+  return mappings.allocate(bytes);
 }
 
 void arena_free(void* memory) noexcept {
@@ -247,12 +230,11 @@ void arena_free(void* memory) noexcept {
   Chunk* chunk = chunk_of(memory);
   const uint8_t first = chunk->first[unit_of(memory)];
   if (first == kMappingMark) return mappings.free(reinterpret_cast<Mapping*>(chunk));
-  Span* span = &chunk->spans[first];
-  return span->object_class != 0 ? free_in_slab(span, memory) : free_run(span);
+  free_in_slab(&chunk->spans[first], memory);
 }
 
 ArenaFigures arena_figures() noexcept {
-  uint64_t used = run_bytes.load(std::memory_order_relaxed);
+  uint64_t used = malloc_bytes.load(std::memory_order_relaxed);
   if (kArenaIsMalloc) return {used, used};
   for (Shard& shard : shards) {
     std::lock_guard guard(shard.lock);

@@ -52,7 +52,7 @@ struct Span {
   uint32_t object_bytes;
   uint32_t used;
   uint32_t capacity;
-  uint16_t object_class;  // 0: the run is one large object
+  uint16_t object_class;
   uint8_t shard;
   uint8_t units;
 };

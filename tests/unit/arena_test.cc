@@ -151,7 +151,7 @@ TEST_CASE("what an object takes grows with its size, and little is wasted") {
     REQUIRE(footprint >= previous);
     previous = footprint;
     if (bytes >= 16 && bytes <= 256) REQUIRE(footprint < bytes + 8);
-    if (bytes > 256 && bytes <= 256 * kKiB) REQUIRE(footprint <= bytes + bytes / 16);
+    if (bytes > 256 && bytes <= kMiB) REQUIRE(footprint <= bytes + bytes / 16);
     if (bytes > kMiB) REQUIRE(footprint <= bytes + 5 * kKiB);
   }
   CHECK(footprint_of(132) == 136);
