@@ -245,9 +245,7 @@ ArenaFigures arena_figures() noexcept {
 }
 
 bool arena_provision(size_t spare_bytes) noexcept {
-  constexpr size_t kProvisionMax = size_t{1} << 30;
-  const size_t wanted = std::min(spare_bytes, kProvisionMax);
-  return !kArenaIsMalloc && page_heap.provision((wanted + kChunkBytes - 1) / kChunkBytes);
+  return !kArenaIsMalloc && page_heap.provision(round_up(spare_bytes, kChunkBytes) / kChunkBytes);
 }
 
 void arena_keep_peak() noexcept { page_heap.keep_peak(); }

@@ -39,9 +39,9 @@ struct ArenaFigures {
 };
 ArenaFigures arena_figures() noexcept;
 
-// One step towards `spare_bytes` (at most 1 GiB) of spare memory, mapped and touched, so that
-// so much can be allocated without page faults. Takes about half a millisecond, so it is for a
-// background thread. False when there is nothing left to do, or no memory.
+// One step towards `spare_bytes` of spare memory, mapped and touched, so that so much can be
+// allocated without page faults. Takes about half a millisecond, so it is for a background thread.
+// False when there is nothing left to do, or no memory.
 bool arena_provision(size_t spare_bytes) noexcept;
 
 // While memory is in use in waves: from now on what is freed is kept for what is allocated next, up

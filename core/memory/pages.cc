@@ -71,12 +71,7 @@ bool is_aging(const Chunk* chunk) {
 
 // Bit i of the result: units i to i + length - 1 are all set in `units`.
 UnitMask run_starts(UnitMask units, size_t length) {
-  size_t have = 1;
-  while (have < length) {
-    const size_t more = std::min(have, length - have);
-    units &= units >> more;
-    have += more;
-  }
+  for (; length > 1; --length) units &= units >> 1;
   return units;
 }
 
