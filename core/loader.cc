@@ -179,20 +179,17 @@ void Loader::free_empty() {
   uint64_t cursor = 0;
   do {
     const ReadSection section;
-    Collection* empty[Catalog::kPartNodesMax];
-    uint32_t count = 0;
-    (void)catalog_.visit_part(&cursor, [&](Collection* collection) {
-      if (collection->members().count() == 0) empty[count++] = collection;
-      return Status::kOk;
-    });
-    for (uint32_t i = 0; i < count; i++) {
-      const std::string_view name = empty[i]->key();
+    Collection* part[Catalog::kPartNodesMax];
+    const uint32_t size = catalog_.copy_part(&cursor, part);
+    for (uint32_t i = 0; i < size; i++) {
+      if (part[i]->members().count() != 0) continue;
+      const std::string_view name = part[i]->key();
       (void)catalog_.update(KeyHash{}(name), name, false, [&](Collection*, auto&& replace) {
         replace(nullptr);
         return Status::kOk;
       });
-      empty[i]->members().take_all([](Entry*) {});
-      Collection::free(empty[i]);
+      part[i]->members().take_all([](Entry*) {});
+      Collection::free(part[i]);
     }
   } while (cursor != 0);
 }

@@ -274,11 +274,7 @@ void Store::collections(std::vector<Entry*>* entries) {
     }
     const ReadSection section;
     Collection* part[Catalog::kPartNodesMax];
-    uint32_t size = 0;
-    (void)catalog_.visit_part(&cursor, [&](Collection* collection) {
-      part[size++] = collection;
-      return Status::kOk;
-    });
+    const uint32_t size = catalog_.copy_part(&cursor, part);
     for (uint32_t i = 0; i < size; i++) {
       const uint64_t members = part[i]->members().count();
       if (members == 0) continue;

@@ -25,13 +25,10 @@ class Sweep {
     if (batch_at_ == batch_size_) {
       active_ = !catalog_done_;
       if (!active_) return Status::kOk;
-      batch_size_ = batch_at_ = 0;
-      Status status = catalog.visit_part(&catalog_cursor_, [&](Collection* collection) {
-        batch_[batch_size_++] = collection;
-        return Status::kOk;
-      });
+      batch_at_ = 0;
+      batch_size_ = catalog.copy_part(&catalog_cursor_, batch_);
       catalog_done_ = catalog_cursor_ == 0;
-      return status;
+      return Status::kOk;
     }
     Collection& collection = *batch_[batch_at_];
     // Only when the drop has its epoch, which is the open one or before it: the drop of a

@@ -195,6 +195,15 @@ class Table {
     *cursor = 0;
     return Status::kOk;
   }
+  // Likewise, but copies them to `nodes`, which has room for kPartNodesMax. Returns how many.
+  uint32_t copy_part(uint64_t* cursor, Node** nodes) noexcept {
+    uint32_t count = 0;
+    (void)visit_part(cursor, [&](Node* node) {
+      nodes[count++] = node;
+      return Status::kOk;
+    });
+    return count;
+  }
 
   // Calls `take(Node*)` for each node in the part that `cursor` falls in, and moves the cursor as
   // visit_part() does; at the end all parts are freed, not the nodes. Only in a table that nobody
