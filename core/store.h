@@ -38,8 +38,6 @@ class Store {
   static Status open(const char* path, const Options& options, const Environment& environment,
                      std::unique_ptr<Store>* store);
   ~Store();
-  Store(const Store&) = delete;
-  Store& operator=(const Store&) = delete;
 
   // ---- In a ReadSection.
 

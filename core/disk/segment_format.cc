@@ -5,7 +5,6 @@
 #include <bit>
 #include <charconv>
 #include <cinttypes>
-#include <cstddef>
 #include <cstdio>
 #include <cstring>
 

@@ -28,10 +28,6 @@ inline void spin_pause() noexcept {
 
 class SpinLock {
  public:
-  SpinLock() = default;
-  SpinLock(const SpinLock&) = delete;
-  SpinLock& operator=(const SpinLock&) = delete;
-
   void lock() noexcept {
     if (!try_lock_briefly()) wait();
   }

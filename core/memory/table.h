@@ -45,7 +45,6 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <cstring>
 #include <mutex>
 #include <new>
 #include <string_view>
@@ -73,8 +72,6 @@ class Table {
 
   // Before its end all has to be taken out.
   explicit Table(TableFigures& figures) noexcept : figures_(figures) {}
-  Table(const Table&) = delete;
-  Table& operator=(const Table&) = delete;
 
   TableFigures& figures() noexcept { return figures_; }
   [[nodiscard]] uint64_t count() const noexcept { return count_.load(std::memory_order_seq_cst); }
