@@ -48,18 +48,13 @@ Status Store::open(const char* path, const Options& options, const Environment& 
   if (!reclaimer::register_thread()) return fail(Status::kMemory, "no memory to open '{}'", path);
   std::unique_ptr<Directory> directory;
   Status status = open_store_directory(environment.files, path, options.presence, &directory);
-  if (status != Status::kOk) return status;
-  if (!options.read_only) {
-    status = directory->lock(kLockName);
-    if (status != Status::kOk) return status;
-  }
-  status = refuse_unfinished(*directory);
+  if (status == Status::kOk && !options.read_only) status = directory->lock(kLockName);
+  if (status == Status::kOk) status = refuse_unfinished(*directory);
   if (status != Status::kOk) return status;
   std::unique_ptr<Store> opened(new Store(environment, options, std::move(directory)));
   status = opened->load();
-  if (status != Status::kOk) return status;
-  *store = std::move(opened);
-  return Status::kOk;
+  if (status == Status::kOk) *store = std::move(opened);
+  return status;
 }
 
 Status Store::load() {

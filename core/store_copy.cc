@@ -74,8 +74,7 @@ Status verify_store(const char* path, const Options& options, const Environment&
                     std::vector<Entry*>* damage) {
   std::unique_ptr<Directory> directory;
   Status status = open_store_directory(environment.files, path, Presence::kMustExist, &directory);
-  if (status != Status::kOk) return status;
-  status = refuse_unfinished(*directory);
+  if (status == Status::kOk) status = refuse_unfinished(*directory);
   if (status != Status::kOk) return status;
   std::vector<Damage> found;
   status =
