@@ -12,10 +12,10 @@
 #include "disk/progress.h"
 #include "status.h"
 
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <tuple>
 
 namespace dskvs {
 
@@ -25,10 +25,8 @@ struct Damage {
   uint64_t offset = 0;
   std::string kind;
 
-  bool operator==(const Damage& other) const = default;
-  bool operator<(const Damage& other) const {
-    return std::tie(file, offset, kind) < std::tie(other.file, other.offset, other.kind);
-  }
+  // NOLINTNEXTLINE(modernize-use-nullptr): the 0 that is compared with is the compiler's
+  auto operator<=>(const Damage& other) const = default;
 };
 
 // What takes the frames. Any failure that it returns ends the recovery with that status.
