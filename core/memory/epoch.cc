@@ -287,8 +287,8 @@ void Epochs::note_ended(Collection& collection) noexcept {
 // Needs ended_lock_.
 void Epochs::append_ended(Collection& collection, uint64_t epoch) noexcept {
   collection.ended_epoch = epoch;
-  (ended_last_ == nullptr ? ended_first_ : ended_last_->next_ended) = &collection;
-  ended_last_ = &collection;
+  *ended_end_ = &collection;
+  ended_end_ = &collection.next_ended;
 }
 
 bool Epochs::has_ended() noexcept {
@@ -299,14 +299,10 @@ bool Epochs::has_ended() noexcept {
 Collection* Epochs::take_ended(uint64_t epoch) noexcept {
   std::lock_guard guard(ended_lock_);
   Collection* taken = ended_first_;
-  Collection* last = nullptr;
-  while (ended_first_ != nullptr && ended_first_->ended_epoch <= epoch) {
-    last = ended_first_;
-    ended_first_ = ended_first_->next_ended;
-  }
-  if (last == nullptr) return nullptr;
-  last->next_ended = nullptr;
-  if (ended_first_ == nullptr) ended_last_ = nullptr;
+  Collection** end = &taken;
+  while (*end != nullptr && (*end)->ended_epoch <= epoch) end = &(*end)->next_ended;
+  ended_first_ = std::exchange(*end, nullptr);
+  if (ended_first_ == nullptr) ended_end_ = &ended_first_;
   return taken;
 }
 

@@ -250,7 +250,7 @@ class Epochs {
 
   SpinLock ended_lock_;  // guards the list of ended collections, in the order of ended_epoch
   Collection* ended_first_ = nullptr;
-  Collection* ended_last_ = nullptr;
+  Collection** ended_end_ = &ended_first_;  // where the next one goes
 };
 
 }  // namespace dskvs

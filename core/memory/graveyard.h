@@ -4,6 +4,8 @@
 
 #include "memory/epoch.h"
 
+#include <utility>
+
 namespace dskvs {
 
 // Ended collections, in the order of their ended_epoch. Their entries are freed in small steps, and
@@ -20,10 +22,9 @@ class Graveyard {
 
   // A list through next_ended; no section that could see their entries is open any more.
   void add(Collection* list) noexcept {
-    if (list == nullptr) return;
-    (last_ == nullptr ? first_ : last_->next_ended) = list;
+    *end_ = list;
     if (emptying_ == nullptr) emptying_ = list;
-    for (last_ = list; last_->next_ended != nullptr;) last_ = last_->next_ended;
+    while (*end_ != nullptr) end_ = &(*end_)->next_ended;
   }
 
   [[nodiscard]] bool has_entries() const noexcept { return emptying_ != nullptr; }
@@ -36,18 +37,16 @@ class Graveyard {
   // Frees those that ended in epochs up to this one and are empty.
   void free_up_to(uint64_t epoch) noexcept {
     while (first_ != nullptr && first_ != emptying_ && first_->ended_epoch <= epoch) {
-      Collection* next = first_->next_ended;
-      Collection::free(first_);
-      first_ = next;
+      Collection::free(std::exchange(first_, first_->next_ended));
     }
-    if (first_ == nullptr) last_ = nullptr;
+    if (first_ == nullptr) end_ = &first_;
   }
 
   [[nodiscard]] const Collection* first() const noexcept { return first_; }
 
  private:
   Collection* first_ = nullptr;
-  Collection* last_ = nullptr;
+  Collection** end_ = &first_;      // where the next one goes
   Collection* emptying_ = nullptr;  // the first that still has entries
   uint64_t cursor_ = 0;             // in it
 };
