@@ -109,7 +109,6 @@ Status LogWriter::create_segment() {
   staged_bytes_ = cut_bytes_ = 0;
   pieces_.clear();
   make_reserve();
-  look_for_room();
   return Status::kOk;
 }
 
@@ -446,6 +445,7 @@ void LogWriter::make_reserve() {
   const Status status = file->allocate(kReserveBytes);
   if (status == Status::kOk) {
     reserve_bytes_ = kReserveBytes;
+    look_for_room();
     return;
   }
   file.reset();

@@ -157,8 +157,6 @@ bool Persister::step_compact() noexcept {
     case CompactStage::kUnlink:
       if (log_.has_errand()) return false;  // it unlinks, until nothing is left
       compact_stage_ = CompactStage::kNone;
-      log_.look_for_room();
-      publish();
       reception_.compaction_done(compaction_, log_.unlink_error());
       return true;
   }
@@ -312,8 +310,10 @@ void Persister::publish() noexcept {
   reception_.publish(figures_);
 }
 
+// After a failure what was accepted may not fit: removals, of that too, are what helps.
 void Persister::publish_room(const LogLoad& load) noexcept {
-  reception_.set_room_bytes(LogBounds::put_bytes_max(load), log_.room_bytes());
+  const bool fails = figures_.error != Status::kOk;
+  reception_.set_room_bytes(LogBounds::put_bytes_max(load), fails ? UINT64_MAX : log_.room_bytes());
 }
 
 // ---- What they ask.

@@ -3,8 +3,13 @@
 // Method: a store on the simulated disk, which takes so many bytes and no more, and says so (its
 // capacity) or not (a quota); the store is closed, or its process killed, while the disk is full,
 // and another one is opened on what it left.
+#include <random>
+
 #include "crash/subject.h"
+#include "store.h"
 #include "support/catch.h"
+#include "support/seed.h"
+#include "support/sim_environment.h"
 
 namespace dskvs::test {
 namespace {
@@ -179,6 +184,8 @@ TEST_CASE("on a full disk puts are refused, and what was accepted, deletes and c
       }
       REQUIRE_FALSE(subject.marks().failing);
       REQUIRE(put_count * uint64_t{value_bytes} > 20 * kMiB / 3);
+      // What was dirty was never much of the disk.
+      if (value_bytes < kMiB) REQUIRE(subject.marks().written > 5);
       // Though there is a value in its place, which the disk will have to hold until this one is.
       REQUIRE(subject.apply({Verb::kPut, 100, value_bytes, 1}) == Status::kSpace);
       for (uint32_t key = 100; key < 100 + put_count / 4; ++key) {
@@ -198,6 +205,7 @@ TEST_CASE("a value that the disk has no room for is refused, a smaller one is no
   files.set_capacity(8 * kMiB);
   Subject subject(files, kStorePath, kRealLog);
   REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.apply({Verb::kPut, 2, 7 * kMiB, 2}) == Status::kSpace);  // but for the reserve
   REQUIRE(subject.apply(kTooLarge) == Status::kSpace);
   REQUIRE(std::string(last_error()).find("room") != std::string::npos);
   REQUIRE(subject.apply(kOld) == Status::kOk);
@@ -240,6 +248,7 @@ TEST_CASE("what cannot be compacted for want of room stays as it is, and is no f
   REQUIRE(put_count > 100);
   REQUIRE(subject.apply({Verb::kCompact}) == Status::kSpace);
   REQUIRE_FALSE(subject.marks().failing);
+  for (int steps = 0; subject.step(false); ++steps) REQUIRE(steps < 100);
   REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
   const Operation gone{Verb::kDelete, 100};
   REQUIRE(subject.apply(gone) == Status::kOk);
@@ -272,6 +281,96 @@ TEST_CASE("the reserve that removals took is made anew when there is room, and p
   REQUIRE(files.disk().has_file(std::string(kStorePath) + "/reserve"));
   REQUIRE(subject.close() == Status::kOk);
   require_reopens(subject, model);
+}
+
+TEST_CASE("when others took the room, no more is accepted than had been") {
+  SimFileSystem files;
+  files.set_capacity(20 * kMiB);
+  Subject subject(files, kStorePath, kRealLog);
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.apply(kOld) == Status::kOk);
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+  files.set_capacity(3 * kMiB);
+  REQUIRE(subject.apply(kTooLarge) == Status::kOk);
+  subject.step();
+  REQUIRE(subject.marks().failing);
+  REQUIRE(subject.apply(kSmall) == Status::kSpace);
+  REQUIRE(subject.apply({Verb::kDelete, kTooLarge.key}) == Status::kOk);
+  while (subject.marks().failing) REQUIRE(subject.step());
+  REQUIRE(subject.apply(kSmall) == Status::kOk);
+  REQUIRE(subject.close() == Status::kOk);
+  require_reopens(subject, {{key_of(kOld), value_of(kOld)}, {key_of(kSmall), value_of(kSmall)}});
+}
+
+// Puts, deletes, compactions and steps in any order; what the disk has room for changes only by
+// what the store does.
+void live_on_a_small_disk(uint64_t seed) {
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  const auto below = [&](uint64_t end) { return static_cast<uint32_t>(random() % end); };
+  constexpr LogShape kShapes[] = {
+      kSmallLog, {.segment_bytes_min = 512 << 10, .slack_bytes = 2 * kMiB}, kRealLog};
+  SimFileSystem files;
+  files.set_capacity((4 + below(12)) * kMiB);
+  Subject subject(files, kStorePath, kShapes[below(3)]);
+  REQUIRE(subject.open() == Status::kOk);
+  Model model;
+  const uint32_t keys = 10 + below(200);
+  const uint32_t bytes_max = 1 + below(below(2) == 0 ? 400'000 : 20'000);
+  uint64_t refused = 0;
+  for (int i = 0; i < 1'000; ++i) {
+    const uint32_t what = below(100);
+    const Operation put{Verb::kPut, below(keys), below(bytes_max), random()};
+    const Operation gone{Verb::kDelete, below(keys)};
+    if (what < 60) {
+      const Status status = subject.apply(put);
+      if (status == Status::kOk) {
+        model[key_of(put)] = value_of(put);
+      } else {
+        REQUIRE(status == Status::kSpace);
+        ++refused;
+      }
+    } else if (what < 70) {
+      const bool there = model.erase(key_of(gone)) == 1;
+      REQUIRE(subject.apply(gone) == (there ? Status::kOk : Status::kNotFound));
+    } else if (what < 71) {
+      const Status status = subject.apply({Verb::kCompact});
+      REQUIRE((status == Status::kOk || status == Status::kSpace));
+    } else if (what < 73) {
+      REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+    } else {
+      subject.pass(below(200'000));
+      (void)subject.step(below(2) == 0);
+    }
+    INFO("after " << i << ", " << refused << " refused: " << last_error());
+    REQUIRE_FALSE(subject.marks().failing);
+  }
+  REQUIRE(subject.contents() == model);
+  REQUIRE(subject.close() == Status::kOk);
+  require_reopens(subject, model);
+}
+
+TEST_CASE("the first change of a session finds the persister that is to make room") {
+  SimFileSystem files;
+  files.set_capacity(8 * kMiB);
+  const Environment environment{files, steady_clock(), fixed_random, false};
+  Options options;
+  std::unique_ptr<Store> store;
+  REQUIRE(Store::open(kStorePath, options, environment, &store) == Status::kOk);
+  REQUIRE(store->wait_for_room(Change::kPut, 7 * kMiB) == Status::kSpace);
+  store->begin_close();
+  REQUIRE(store->close() == Status::kOk);
+  store.reset();
+  options.read_only = true;
+  REQUIRE(Store::open(kStorePath, options, environment, &store) == Status::kOk);
+  REQUIRE(store->wait_for_room(Change::kPut, 7 * kMiB) == Status::kReadOnly);
+  REQUIRE(store->close() == Status::kOk);
+}
+
+TEST_CASE("on a small disk nothing fails and nothing is lost, whatever is done") {
+  std::mt19937_64 seeds(announce_seed("full_disk_test"));
+  const uint64_t runs = rounds("DSKVS_FULL_DISK_RUNS", 60);
+  for (uint64_t run = 0; run < runs; ++run) live_on_a_small_disk(seeds());
 }
 
 TEST_CASE("what a kill left above the durable epoch stays until it is written again") {

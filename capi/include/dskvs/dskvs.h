@@ -274,9 +274,9 @@ DSKVS_API int32_t dskvs_get_into(dskvs_t store, const char *key, size_t key_size
 DSKVS_API int32_t dskvs_contains(dskvs_t store, const char *key, size_t key_size);
 
 /* Removes `key`.
- * Returns OK when it had a value; NOT_FOUND; ERR_ARGUMENT; ERR_KEY; ERR_READ_ONLY; ERR_MEMORY; and
- * when the disk is so full that even what is kept for removals is used up, ERR_SPACE or, while it
- * fails, the persister's error: dskvs_delete_all() still works then. Since 1.0. */
+ * Returns OK when it had a value; NOT_FOUND; ERR_ARGUMENT; ERR_KEY; ERR_READ_ONLY; ERR_MEMORY;
+ * ERR_SPACE: the disk is so full that even what is kept for removals is used up;
+ * dskvs_delete_all() still works then. Since 1.0. */
 DSKVS_API int32_t dskvs_delete(dskvs_t store, const char *key, size_t key_size);
 
 /* As dskvs_put(), but only while the key's current entry is the one that `held` was got from, and
