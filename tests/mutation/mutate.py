@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Breaks the core, but for its tables and the arena, in small ways: does a test notice?
 
-usage: mutate.py [--mutants N | --minutes M | --only ID ...] [--seed S] [--list] [SOURCE ...]
+usage: mutate.py [--mutants N | --minutes M | --only ID ...] [--seed S] [--even] [--quick S] [--list]
+                 [SOURCE ...]
 
 A mutant is a SOURCE of the core with one operator, constant, early return or statement changed. It
 is named FILE:LINE:COLUMN:KIND, and --only makes just those. Otherwise --seed chooses a sample, of N
-or of as many as M minutes allow. Each is built in a copy of the tree, below build/mutation or
---build DIR, and the quick tests that can see it run until one fails: those first that have killed
-most in their time. A test that does not end has failed. Where the compiler makes the same code of
-it, it is no mutant. What survives is equivalent, or a gap in the tests: somebody must look at it.
+or of as many as M minutes allow; --even takes as many of each SOURCE, however long it is. Each is
+built in a copy of the tree, below build/mutation or --build DIR, and the tests that can see it run
+until one fails: those first that have killed most in their time, of this SOURCE above all. --quick
+leaves out those that take longer than S seconds. A test that does not end has failed. Where the
+compiler makes the same code of it, it is no mutant. What survives is equivalent, or a gap in the
+tests: somebody must look at it, and, after --quick, make it again with all tests first.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DISK = ("segment_format", "segment_reader", "segment_replay", "log_survey", "recovery", "salvage",
-        "log_writer")  # fmt: skip
+        "log_writer", "store_directory")  # fmt: skip
 PERSISTER = ("rescuer", "epoch_writer", "reception", "persister", "pace", "log_bounds",
              "housekeeping")  # fmt: skip
 SOURCES = [
@@ -38,6 +41,7 @@ SOURCES = [
     "core/memory/epoch.cc",
     "core/loader.cc",
     "core/store.cc",
+    "core/store_copy.cc",
 ]
 ROUND = 80  # so many mutants are sorted by file, so that only one file at a time is not as it was
 ABORT = ("--abort",)  # at the first failure
@@ -86,7 +90,11 @@ class Test:
     variables: dict[str, str] = field(default_factory=dict)
     timeout: float = 300
     spent: float = 0  # seconds
-    kills: int = 0
+    kills: Counter[str] = field(default_factory=Counter)  # of mutants of each file
+
+    def price(self, file: str) -> float:
+        """Returns what a kill has cost so far; one of the same file tells most."""
+        return self.spent / (1 + self.kills.total() + 4 * self.kills[file])
 
     def __str__(self) -> str:
         return " ".join((self.target, *(word for word in self.arguments if word not in ABORT)))
@@ -249,12 +257,17 @@ class Workshop:
                 process.wait()
             test.spent += time.monotonic() - begin
 
-    def prove(self, files: list[str]) -> None:
+    def prove(self, files: list[str], quick: float) -> None:
         """Refuses a tree that fails by itself, and learns how long each test takes."""
         for test in TESTS:
-            if not self.make(test.target) or not self.passes(test):
+            test.timeout = min(test.timeout, quick)
+            fails = not self.make(test.target) or not self.passes(test)
+            if fails and test.spent < quick:
                 sys.exit(f"mutate: without any change this fails: {test}")
+            outcome = "left out" if fails else "passes"
+            print(f"{outcome:16} {test.spent:6.1f} s  {test}", flush=True)
             test.timeout = 5 + 5 * test.spent
+        TESTS[:] = [test for test in TESTS if test.spent < quick]
         self.objects = {file: self.object_of(file) for file in files}
 
     def judge(self, mutant: Mutant) -> tuple[str, str]:
@@ -266,11 +279,13 @@ class Workshop:
                 return "does not compile", ""
             if self.object_of(mutant.file) == self.objects[mutant.file]:
                 return "same code", ""
-            for test in sorted(TESTS, key=lambda test: test.spent / (test.kills + 1)):
+            for test in sorted(TESTS, key=lambda test: test.price(mutant.file)):
+                begin = time.monotonic()
                 if not self.make(test.target):
                     return "does not compile", ""
+                test.spent += time.monotonic() - begin
                 if not self.passes(test):
-                    test.kills += 1
+                    test.kills[mutant.file] += 1
                     return "killed", str(test)
             return "survived", ""
         finally:
@@ -288,6 +303,13 @@ def chosen(arguments: argparse.Namespace) -> list[Mutant]:
     if arguments.mutants is None and arguments.minutes is None:
         return every
     random.Random(arguments.seed).shuffle(every)
+    if arguments.even:
+        taken: Counter[str] = Counter()
+        ranked = []
+        for mutant in every:
+            ranked.append((taken[mutant.file], mutant.file, mutant))
+            taken[mutant.file] += 1
+        every = [mutant for _, _, mutant in sorted(ranked)]
     every = every[: arguments.mutants]
     rounds = [sorted(every[i : i + ROUND]) for i in range(0, len(every), ROUND)]
     return [mutant for some in rounds for mutant in some][arguments.skip :]
@@ -303,6 +325,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--skip", type=int, metavar="N", default=0, help="that were made before")
     parser.add_argument("--only", nargs="+", metavar="ID")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--even", action="store_true", help="as many of each source")
+    parser.add_argument(
+        "--quick", type=float, metavar="S", default=float("inf"), help="no test that takes longer"
+    )
     parser.add_argument("--list", action="store_true", help="only say which they would be")
     parser.add_argument("--build", type=Path, metavar="DIR", default=ROOT / "build" / "mutation")
     parser.add_argument(
@@ -322,7 +348,7 @@ def main() -> int:
             print(f"{mutant.name}  {shown(mutant)}")
         return 0
     workshop = Workshop(arguments)
-    workshop.prove(arguments.sources)
+    workshop.prove(arguments.sources, arguments.quick)
     deadline = time.monotonic() + 60 * (arguments.minutes or float("inf"))
     counts: dict[str, Counter[str]] = {file: Counter() for file in arguments.sources}
     survivors = []
