@@ -279,6 +279,7 @@ TEST_CASE("What a crash leaves of a copy is refused, or is all of it") {
   const Environment environment{
       files, clock, [](void* bytes, size_t size) noexcept { std::memset(bytes, 7, size); }, true};
   DisksAtCalls calls;
+  bool succeeds = true;
   const auto back_up = [&](bool read_only) {
     Options options;
     options.read_only = read_only;
@@ -300,6 +301,7 @@ TEST_CASE("What a crash leaves of a copy is refused, or is all of it") {
   for (const bool stays : {false, true}) {
     DYNAMIC_SECTION("a backup that fails at some call"
                     << (stays ? ", and what it wrote stays" : "")) {
+      succeeds = false;
       const Environment environment_then{stays ? static_cast<FileSystem&>(stubborn) : files, clock,
                                          environment.random, true};
       bool all_failed = false;
@@ -317,6 +319,11 @@ TEST_CASE("What a crash leaves of a copy is refused, or is all of it") {
         store->begin_close();
         (void)store->close();
         calls.disks.push_back(files.disk());
+        if (status != Status::kOk && !stays && !files.disk().files(kTarget).empty()) {
+          uint64_t entries = 0;  // it may be whole, and marked no more
+          REQUIRE(open_target(files.disk(), &entries) == Status::kOk);
+          REQUIRE(entries == kEntries);
+        }
         for (const std::string& path : files.disk().files(kTarget)) files.remove(path);
       }
     }
@@ -340,6 +347,11 @@ TEST_CASE("What a crash leaves of a copy is refused, or is all of it") {
     for_each_power_cut(disk, {.exhaustive_max = 6, .random_subsets = 4}, random, check);
   }
   REQUIRE(refused > 10);
+  REQUIRE(whole > 0);
+  if (!succeeds) return;
+  refused = whole = 0;
+  for_each_power_cut(files.disk(), {.exhaustive_max = 6, .random_subsets = 4}, random, check);
+  REQUIRE(refused == 0);
   REQUIRE(whole > 0);
 }
 
