@@ -594,6 +594,8 @@ TEST_CASE("what weighs nothing in the log is dirty all the same until it is writ
   SimFileSystem files;
   Subject subject(files);
   REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.apply({Verb::kPut, 0, 500, 0}) == Status::kOk);
+  const uint64_t bytes_of_one = subject.marks().dirty_bytes;
   // A key that comes and goes within an epoch leaves a record.
   constexpr uint32_t kTimes = 1'000;
   for (uint32_t i = 0; i < kTimes; ++i) {
@@ -617,6 +619,8 @@ TEST_CASE("what weighs nothing in the log is dirty all the same until it is writ
   CHECK_FALSE(subject.marks().failing);
   CHECK(subject.marks().dirty_bytes == 0);
   require_survives_kill(files, {});
+  REQUIRE(subject.apply({Verb::kPut, 0, 500, 0}) == Status::kOk);
+  CHECK(subject.marks().dirty_bytes == bytes_of_one);  // before it there were none, nor fewer
   REQUIRE(subject.close() == Status::kOk);
 }
 
