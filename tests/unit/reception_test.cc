@@ -5,6 +5,9 @@
 
 #include "support/catch.h"
 
+#include <chrono>
+#include <future>
+
 namespace dskvs::test {
 namespace {
 
@@ -67,6 +70,20 @@ TEST_CASE("without a thread those who wait move the persister, until it has noth
   CHECK(written == 2);
   CHECK(alone.reception.wait(4, Level::kWritten, DSKVS_FOREVER) == Status::kTimeout);
   CHECK(written == 3);
+}
+
+TEST_CASE("who waits for room is told when there is more, though nothing else is new") {
+  Alone alone;
+  PersisterFigures figures{};
+  figures.dirty_bytes_max = 0;
+  alone.reception.publish(figures);
+  auto waiting = std::async(std::launch::async, [&] { return alone.reception.wait_for_room(); });
+  CHECK(waiting.wait_for(std::chrono::milliseconds(50)) == std::future_status::timeout);
+  figures.dirty_bytes_max = 1;
+  alone.reception.publish(figures);
+  CHECK(waiting.wait_for(std::chrono::seconds(10)) == std::future_status::ready);
+  alone.reception.begin_close();
+  CHECK(waiting.get() == Status::kOk);
 }
 
 TEST_CASE("a sync that is wanted stays so, whoever asks for less after it") {
