@@ -1,9 +1,13 @@
 // Goal: the persister writes, syncs, retries and cleans when it should.
-// Method: what decides is pure (Pace, LogBounds): made-up times and figures go in.
+// Method: what decides is pure (Pace, LogBounds): made-up times and figures go in. The Rescuer
+// sweeps through entries of which it is told where they stand.
 #include <algorithm>
+#include <string>
 
+#include "loader.h"
 #include "persister/log_bounds.h"
 #include "persister/pace.h"
+#include "persister/rescuer.h"
 #include "support/catch.h"
 
 namespace dskvs::test {
@@ -314,6 +318,83 @@ TEST_CASE("segments grow with the store") {
   CHECK(bounds.segment_bytes(0) == 16 * kMiB);
   CHECK(bounds.segment_bytes(800 * kMiB) == 100 * kMiB);
   CHECK(bounds.segment_bytes(8000 * kMiB) == 256 * kMiB);
+}
+
+constexpr uint64_t kSwept = 20'000;
+
+// So many entries, all of one segment, in a store whose persister is the test.
+struct Swept {
+  explicit Swept(uint32_t home) {
+    REQUIRE(reclaimer::register_thread());
+    Collection* const collection = Collection::make("c", figures);
+    reclaimer::prepare_to_retire();
+    (void)catalog.update(KeyHash{}("c"), "c", true, [&](Collection*, auto&& replace) {
+      replace(collection);
+      return Status::kOk;
+    });
+    for (uint64_t i = 0; i < kSwept; ++i) {
+      const std::string key = std::to_string(i);
+      reclaimer::prepare_to_retire();
+      const ReadSection section;
+      (void)collection->members().update(KeyHash{}(key), key, true, [&](Entry*, auto&& replace) {
+        Entry* const entry = Entry::make(key, 100);
+        entry->set_home(home);
+        replace(entry);
+        return Status::kOk;
+      });
+    }
+  }
+  ~Swept() {
+    SealedEpoch sealed = epochs.seal();
+    while (DirtyChunk* chunk = sealed.chunks.pop_first()) {
+      for (uint32_t i = 0; i < chunk->count; ++i) {
+        DirtyRecord::entry(chunk->records[i].word.exchange(0))->unpin();
+      }
+      epochs.free_chunk(chunk);
+    }
+    clear_catalog(catalog);
+  }
+
+  TableFigures figures;
+  Catalog catalog{figures};
+  Epochs epochs{steady_clock(), 2, 1};
+  Rescuer rescuer{catalog, epochs, {.rescue_parts_min = 2, .part_look_bytes = 0}};
+};
+
+TEST_CASE("a share of looking at what need not be rescued is as large at the end as at first") {
+  constexpr uint64_t kLookBytes = 64;  // for each entry
+  constexpr uint64_t kShares = 8;
+  Swept swept(3);
+  swept.rescuer.clean(1, UINT64_MAX, 3);
+  uint64_t shares = 0;
+  for (; swept.rescuer.sweeping(); ++shares) {
+    REQUIRE(swept.rescuer.rescue(kSwept * kLookBytes / kShares) == Status::kOk);
+  }
+  CHECK(shares > kShares / 2);
+  CHECK(shares <= kShares + 1);
+  CHECK(swept.rescuer.rescued_bytes() == 0);
+  CHECK(swept.rescuer.cleaned_through() == 1);
+}
+
+TEST_CASE("what was rescued is swept, and the rest with it when that is no more than a share") {
+  Swept swept(1);
+  constexpr uint64_t kBytes = 1'000'000;  // told, though more stand there
+  constexpr uint64_t kShareBytes = 100'000;
+  Rescuer& rescuer = swept.rescuer;
+  rescuer.clean(1, kBytes, 3);
+  uint64_t shares = 0;
+  for (; rescuer.sweeping(); ++shares) {
+    const uint64_t before = rescuer.rescued_bytes();
+    const bool last = rescuer.unswept_bytes() <= kShareBytes;
+    REQUIRE(rescuer.rescue(kShareBytes) == Status::kOk);
+    CHECK(rescuer.unswept_bytes() == kBytes - std::min(kBytes, rescuer.rescued_bytes()));
+    CHECK(rescuer.sweeping() != last);
+    if (!last) CHECK(rescuer.rescued_bytes() >= before + kShareBytes);
+  }
+  CHECK(shares > 5);
+  CHECK(rescuer.cleaned_through() == 1);
+  rescuer.committed();
+  CHECK_FALSE(rescuer.cleaning());
 }
 
 }  // namespace
