@@ -53,6 +53,13 @@ void require_survives_power_cut(const SimDisk& disk, const LogClient& client) {
   });
 }
 
+// Of all files but the lock.
+uint64_t log_bytes(const SimDisk& disk) {
+  uint64_t bytes = 0;
+  for (const std::string& path : disk.files(kPath)) bytes += disk.file_size(path);
+  return bytes - disk.file_size("/store/dskvs.lock");
+}
+
 enum class Errands { kNone, kSameThread };  // done when begun, with effect when finished
 
 struct Simulated {
@@ -249,16 +256,16 @@ TEST_CASE("a full segment is left when there is no errand, or when it is twice a
 }
 
 TEST_CASE("disk_bytes is what the files occupy") {
-  Simulated sim;
-  for (int i = 0; i < 20; ++i) {
-    sim.client.put("a/b", value_of(7000, static_cast<unsigned>(i)));
-    REQUIRE(sim.client.write_and_sync() == Status::kOk);
+  for (const bool reserve : {true, false}) {
+    Simulated sim;
+    if (!reserve) sim.files.set_capacity(1'000'000);
+    for (int i = 0; i < 20; ++i) {
+      sim.client.put("a/b", value_of(7000, static_cast<unsigned>(i)));
+      REQUIRE(sim.client.write_and_sync() == Status::kOk);
+    }
+    REQUIRE(sim.files.disk().has_file("/store/reserve") == reserve);
+    REQUIRE(sim.writer.disk_bytes() == log_bytes(sim.files.disk()));
   }
-  uint64_t bytes = 0;
-  const SimDisk disk = sim.files.disk();
-  for (const std::string& path : disk.files(kPath)) bytes += disk.file_size(path);
-  bytes -= disk.file_size("/store/dskvs.lock");
-  REQUIRE(sim.writer.disk_bytes() == bytes);
 }
 
 TEST_CASE("a failed write abandons the segment, keeps what was committed, and heals") {
