@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <deque>
 #include <fstream>
 #include <utility>
 
@@ -626,6 +627,22 @@ TEST_CASE("salvage goes back over a segment that is missing, the first live one 
     REQUIRE(salvage_disk(disk).damage == both);
     REQUIRE(salvage_disk(disk).contents == Contents{{"a/3", "three"}});
   }
+}
+
+TEST_CASE("every segment that is missing is damage, however many there are") {
+  std::deque<CraftedSegment> log(1);
+  for (uint64_t id = 1; id <= 5; ++id) {
+    if (id != 1) log.emplace_back(log.back(), id);
+    log.back().put("a/" + std::to_string(id), "value");
+    log.back().commit();
+  }
+  const SimDisk disk = disk_of({&log[0], &log[2], &log[4]});
+  const std::vector<Damage> both{{SegmentName(2).text, 0, "the segment is missing"},
+                                 {SegmentName(4).text, 0, "the segment is missing"}};
+  REQUIRE(verify_disk(disk) == both);
+  const Salvaged found = salvage_disk(disk);
+  REQUIRE(found.damage == both);
+  REQUIRE(found.contents == Contents{{"a/1", "value"}, {"a/3", "value"}, {"a/5", "value"}});
 }
 
 TEST_CASE("salvage reads on behind what is broken as far as anything tells that it was durable") {
