@@ -6,14 +6,21 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "crash/subject.h"
+#include "disk/recovery.h"
 #include "disk/store_directory.h"
+#include "loader.h"
 #include "store.h"
+#include "store_copy.h"
 #include "support/catch.h"
+#include "support/in_order.h"
 #include "support/passing_directory.h"
+#include "support/temp_dir.h"
 
 namespace dskvs::test {
 namespace {
@@ -353,6 +360,59 @@ TEST_CASE("What a crash leaves of a copy is refused, or is all of it") {
   for_each_power_cut(files.disk(), {.exhaustive_max = 6, .random_subsets = 4}, random, check);
   REQUIRE(refused == 0);
   REQUIRE(whole > 0);
+}
+
+// Takes no value.
+class SizesSink : public RecoverySink {
+ public:
+  Status add(FrameType, std::string_view key, uint64_t value_size, void** value) override {
+    *value = nullptr;
+    sizes[std::string(key)] = value_size;
+    return Status::kOk;
+  }
+  Status commit(uint64_t) override { return Status::kOk; }
+
+  std::map<std::string, uint64_t> sizes;
+};
+
+TEST_CASE("What is rescued may be more than a segment holds") {
+  constexpr uint64_t kValueBytes = uint64_t{30} << 20;  // of pages that nobody touched
+  constexpr int kCollections = 10;
+  REQUIRE(reclaimer::register_thread());
+  const TempDir temp;
+  NewStore target;
+  REQUIRE(target.open(posix_file_system(), (temp / "target").c_str()) == Status::kOk);
+  StillClock clock;
+  const Environment environment{
+      posix_file_system(), clock,
+      [](void* bytes, size_t size) noexcept { std::memset(bytes, 7, size); }, true};
+  TableFigures figures;
+  Catalog catalog(figures);
+  std::map<std::string, uint64_t> sizes;
+  {
+    Loader loader(catalog, figures);
+    loader.begin(1);
+    RecoverySink& rescued = loader.begin_segment(0);
+    for (int i = 0; i < kCollections; ++i) {
+      const std::string key = std::to_string(i) + "/member";
+      void* value;
+      REQUIRE(rescued.add(FrameType::kPut, key, kValueBytes, &value) == Status::kOk);
+      sizes[key] = kValueBytes;
+    }
+    REQUIRE(rescued.commit(1) == Status::kOk);
+    REQUIRE(loader.end_segment() == Status::kOk);
+  }
+  REQUIRE(write_copy(catalog, target.directory(), environment) == Status::kOk);
+  clear_catalog(catalog);
+  SizesSink found;
+  LogPosition position;
+  RecoveryReport report;
+  REQUIRE(recover(target.directory(), {}, found, &position, &report) == Status::kOk);
+  REQUIRE(found.sizes == sizes);
+  REQUIRE(position.durable_epoch == position.recovered_epoch);
+  REQUIRE(position.chain.size() == 2);
+  REQUIRE(position.chain[0].bytes <= (uint64_t{256} << 20) + kValueBytes);
+  REQUIRE(target.keep() == Status::kOk);
 }
 
 }  // namespace
