@@ -108,6 +108,7 @@ TESTS = [
     Test("recovery_test", ABORT, {"DSKVS_DAMAGE_ROUNDS": "1000"}),
     Test("failing_read_test", (*ABORT, r"~reading\, checking*")),
     Test("failing_read_test", (*ABORT, r"reading\, checking*")),
+    Test("hostile_memory_test", (*ABORT, "what a hole*,a store whose*,a read that*")),
     Test("loader_test", ABORT, {"DSKVS_LOADER_ROUNDS": "6"}),
     Test("persister_policy_test", ABORT),
     Test("rescuer_test", ABORT),
