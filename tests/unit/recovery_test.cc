@@ -565,6 +565,23 @@ TEST_CASE("a read that fails is an I/O error, never the end of the log") {
   REQUIRE(failed > 12);  // listing, opening, sizes, headers and every megabyte, twice
 }
 
+TEST_CASE("a directory that cannot be listed is an I/O error, whatever was expected of it") {
+  History log(64 << 20);
+  log.client.put("a/b", "c");
+  REQUIRE(log.client.write_and_sync() == Status::kOk);
+  for (const Presence presence : {Presence::kMustExist, Presence::kMayCreate}) {
+    for (uint64_t call = 0, failed = 1; failed != 0; ++call) {
+      SimFileSystem files(log.disk());
+      files.set_fault({.call = call, .error = SimError::kEio, .sticky = false});
+      std::unique_ptr<Directory> directory;
+      const Status status = open_store_directory(files, kPath, presence, &directory);
+      failed = files.faults_raised();
+      REQUIRE(status == (failed != 0 ? Status::kIo : Status::kOk));
+      if (failed == 0) REQUIRE(call != 0);
+    }
+  }
+}
+
 TEST_CASE("a file that shrinks while it is read is an I/O error") {
   class Shrinking : public PassingFile {
    public:
