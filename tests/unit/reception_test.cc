@@ -123,6 +123,14 @@ TEST_CASE("a snapshot goes to the one who wants it, and to nobody when nobody do
   CHECK(reception.take_ended_snapshots() == 1);
   CHECK(reception.take_ended_snapshots() == 0);
   CHECK_FALSE(alone.has_requests());
+  // Nor does it go to one who wanted it and is gone.
+  step = [&] { return false; };
+  std::vector<SegmentFile> nothing;
+  CHECK(reception.begin_snapshot(&nothing) == Status::kTimeout);
+  CHECK_FALSE(reception.snapshot_wanted());
+  snapshot.assign(2, {1, 4096, 4096});
+  CHECK_FALSE(reception.hand_out(snapshot));
+  CHECK(nothing.empty());
 }
 
 TEST_CASE("compactions are wanted until they are done, and the persister sleeps until it stops") {
