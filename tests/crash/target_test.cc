@@ -268,6 +268,12 @@ TEST_CASE("What cannot be unlinked of a copy that failed does not keep the rest,
   REQUIRE(left.size() == 3);  // the one, the mark and the lock
   Subject subject(files, kTarget);
   REQUIRE(subject.open() == Status::kPath);
+  StillClock clock;
+  const Environment environment{
+      files, clock, [](void* bytes, size_t size) noexcept { std::memset(bytes, 7, size); }, true};
+  REQUIRE(verify_store(kTarget, {}, environment, nullptr) == Status::kPath);
+  REQUIRE(salvage_store(kTarget, "/rescued", {}, environment, nullptr) == Status::kPath);
+  REQUIRE(files.disk().files("/rescued").empty());
 }
 
 TEST_CASE("What a crash leaves of a copy is refused, or is all of it") {
