@@ -373,6 +373,25 @@ TEST_CASE("on a small disk nothing fails and nothing is lost, whatever is done")
   for (uint64_t run = 0; run < runs; ++run) live_on_a_small_disk(seeds());
 }
 
+TEST_CASE("a disk that is full half way through an epoch is said to be full") {
+  SimFileSystem files;
+  files.set_quota(kMiB);
+  Subject subject(files, kStorePath, kRealLog);
+  REQUIRE(subject.open() == Status::kOk);
+  Model expected;
+  for (uint32_t key = 10; key < 710; ++key) {
+    const Operation put{Verb::kPut, key, 3'000, key};
+    REQUIRE(subject.apply(put) == Status::kOk);
+    expected[key_of(put)] = value_of(put);
+  }
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kSpace);
+  files.set_quota(10 * kMiB);
+  REQUIRE(subject.close() == Status::kOk);
+  REQUIRE(subject.open() == Status::kOk);
+  REQUIRE(subject.contents() == expected);
+  REQUIRE(subject.close() == Status::kOk);
+}
+
 TEST_CASE("what a kill left above the durable epoch stays until it is written again") {
   SimFileSystem files;
   Subject subject(files, kStorePath, kRealLog);
