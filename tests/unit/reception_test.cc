@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <future>
+#include <thread>
 
 namespace dskvs::test {
 namespace {
@@ -131,6 +132,26 @@ TEST_CASE("a snapshot goes to the one who wants it, and to nobody when nobody do
   snapshot.assign(2, {1, 4096, 4096});
   CHECK_FALSE(reception.hand_out(snapshot));
   CHECK(nothing.empty());
+}
+
+TEST_CASE("who wants a snapshot wakes the persister, which may just have been woken for the sync") {
+  Alone alone;
+  std::thread persister([&] {
+    std::vector<SegmentFile> snapshot;
+    // A minute, unless somebody wakes it.
+    const auto pause_us = [](bool requests) { return uint64_t{requests ? 0u : 60'000'000u}; };
+    while (alone.reception.sleep(true, pause_us)) (void)alone.reception.hand_out(snapshot);
+  });
+  const auto begin = std::chrono::steady_clock::now();
+  bool late = false;
+  for (int i = 0; i < 1000 && !late; ++i) {
+    std::vector<SegmentFile> received;
+    CHECK(alone.reception.begin_snapshot(&received) == Status::kOk);
+    late = std::chrono::steady_clock::now() - begin > std::chrono::seconds(50);
+  }
+  CHECK_FALSE(late);
+  alone.reception.stop();
+  persister.join();
 }
 
 TEST_CASE("compactions are wanted until they are done, and the persister sleeps until it stops") {
