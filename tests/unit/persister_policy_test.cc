@@ -196,6 +196,8 @@ TEST_CASE("the oldest segments are cleaned when garbage grows, and never the new
   // At most until there is little, which is 3/2 and 24 MiB. Beyond the bound, always so many.
   CHECK(bounds.clean_through(segments, load(190, 0, 1, 16)) == 5);
   CHECK(bounds.clean_through(segments, load(255, 1, 1, 16)) == 10);
+  segments.front().bytes = 96 * kMiB;  // nor is little left behind it
+  CHECK(bounds.clean_through(segments, load(255, 1, 1, 16)) == 5);
   CHECK(bounds.clean_through({}, load(255, 1, 1, 0)) == 0);
   CHECK(bounds.clean_through({{segments.front()}}, load(255, 1, 1, 16)) == 0);
 }
@@ -364,8 +366,10 @@ struct Swept {
 TEST_CASE("a share of looking at what need not be rescued is as large at the end as at first") {
   constexpr uint64_t kLookBytes = 64;  // for each entry
   constexpr uint64_t kShares = 8;
+  const std::vector<SegmentFile> segment{{3, 10'000'000, 0}};
   Swept swept(3);
-  swept.rescuer.clean(1, UINT64_MAX, 3);
+  CHECK(swept.rescuer.bytes_until_gain(segment) == segment[0].bytes);
+  swept.rescuer.clean(1, UINT64_MAX, 4);
   uint64_t shares = 0;
   for (; swept.rescuer.sweeping(); ++shares) {
     REQUIRE(swept.rescuer.rescue(kSwept * kLookBytes / kShares) == Status::kOk);
@@ -373,6 +377,9 @@ TEST_CASE("a share of looking at what need not be rescued is as large at the end
   CHECK(shares > kShares / 2);
   CHECK(shares <= kShares + 1);
   CHECK(swept.rescuer.rescued_bytes() == 0);
+  // By now it is known how much of the segment is current.
+  CHECK(swept.rescuer.bytes_until_gain(segment) >= kSwept * 100);
+  CHECK(swept.rescuer.bytes_until_gain(segment) < kSwept * 200);
   CHECK(swept.rescuer.cleaned_through() == 1);
 }
 
