@@ -629,6 +629,21 @@ TEST_CASE("salvage goes back over a segment that is missing, the first live one 
   }
 }
 
+TEST_CASE("where a header tells whose a log is, a segment of another store is not asked") {
+  CraftedSegment ours;
+  ours.put("a/1", "ours");
+  ours.commit();
+  CraftedSegment theirs({{2}, 2, 0, 0, 1});
+  theirs.put("a/1", "theirs");
+  theirs.commit();
+  theirs.bytes[0] ^= 1;
+  const Salvaged found = salvage_disk(disk_of({&ours, &theirs}));
+  REQUIRE(found.status == Status::kOk);
+  REQUIRE(found.contents == Contents{{"a/1", "ours"}});
+  REQUIRE(found.damage ==
+          std::vector<Damage>{{SegmentName(2).text, 0, "the segment's header is wrong"}});
+}
+
 TEST_CASE("every segment that is missing is damage, however many there are") {
   std::deque<CraftedSegment> log(1);
   for (uint64_t id = 1; id <= 5; ++id) {
