@@ -106,8 +106,6 @@ Status LogWriter::create_segment() {
   written_.first_live = durable_.first_live == 0 ? id : durable_.first_live;
   seed_ = FrameSeed(store_id_, id);
   offset_ = kSegmentStart;
-  staged_bytes_ = cut_bytes_ = 0;
-  pieces_.clear();
   make_reserve();
   return Status::kOk;
 }
@@ -385,7 +383,7 @@ Status LogWriter::close() {
   if (file_ == nullptr) return Status::kOk;
   // An empty range: it commits nothing.
   batch_ = {.first_epoch = written_.epoch + 1, .last_epoch = written_.epoch, .store_id = store_id_};
-  if (write_commit(written_.first_live) == Status::kOk) live_.back().end = offset_;
+  (void)write_commit(written_.first_live);
   return std::exchange(file_, nullptr)->close();
 }
 

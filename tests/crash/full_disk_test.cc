@@ -284,22 +284,44 @@ TEST_CASE("the reserve that removals took is made anew when there is room, and p
 }
 
 TEST_CASE("when others took the room, no more is accepted than had been") {
+  constexpr Operation kLarge{Verb::kPut, 2, 2'000'000, 2};
   SimFileSystem files;
   files.set_capacity(20 * kMiB);
   Subject subject(files, kStorePath, kRealLog);
   REQUIRE(subject.open() == Status::kOk);
   REQUIRE(subject.apply(kOld) == Status::kOk);
   REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
-  files.set_capacity(3 * kMiB);
-  REQUIRE(subject.apply(kTooLarge) == Status::kOk);
+  files.set_capacity(files.disk().live_bytes());
+  REQUIRE(subject.apply(kLarge) == Status::kOk);
   subject.step();
   REQUIRE(subject.marks().failing);
   REQUIRE(subject.apply(kSmall) == Status::kSpace);
-  REQUIRE(subject.apply({Verb::kDelete, kTooLarge.key}) == Status::kOk);
+  REQUIRE(subject.apply({Verb::kDelete, kLarge.key}) == Status::kOk);
   while (subject.marks().failing) REQUIRE(subject.step());
+  files.set_capacity(20 * kMiB);
   REQUIRE(subject.apply(kSmall) == Status::kOk);
   REQUIRE(subject.close() == Status::kOk);
   require_reopens(subject, {{key_of(kOld), value_of(kOld)}, {key_of(kSmall), value_of(kSmall)}});
+}
+
+TEST_CASE("the room that deletes make is there for the next put") {
+  SimFileSystem files;
+  files.set_capacity(30 * kMiB);
+  Subject subject(files, kStorePath, {.segment_bytes_min = kMiB, .slack_bytes = 64 * kMiB});
+  REQUIRE(subject.open() == Status::kOk);
+  Model model;
+  const uint32_t put_count = fill(subject, &model, 100'000);
+  const Operation large{Verb::kPut, 1, 5'000'000, 1};
+  REQUIRE(subject.apply(large) == Status::kSpace);
+  for (uint32_t key = 100; key < 100 + put_count / 2; ++key) {
+    const Operation gone{Verb::kDelete, key};
+    REQUIRE(subject.apply(gone) == Status::kOk);
+    model.erase(key_of(gone));
+  }
+  REQUIRE(subject.apply(large) == Status::kOk);
+  model[key_of(large)] = value_of(large);
+  REQUIRE(subject.close() == Status::kOk);
+  require_reopens(subject, model);
 }
 
 // Puts, deletes, compactions and steps in any order; what the disk has room for changes only by

@@ -372,7 +372,7 @@ TEST_CASE("a share of looking at what need not be rescued is as large at the end
   swept.rescuer.clean(1, UINT64_MAX, 4);
   uint64_t shares = 0;
   for (; swept.rescuer.sweeping(); ++shares) {
-    REQUIRE(swept.rescuer.rescue(kSwept * kLookBytes / kShares) == Status::kOk);
+    REQUIRE(swept.rescuer.rescue(kSwept * kLookBytes / kShares, UINT64_MAX) == Status::kOk);
   }
   CHECK(shares > kShares / 2);
   CHECK(shares <= kShares + 1);
@@ -393,7 +393,7 @@ TEST_CASE("what was rescued is swept, and the rest with it when that is no more 
   for (; rescuer.sweeping(); ++shares) {
     const uint64_t before = rescuer.rescued_bytes();
     const bool last = rescuer.unswept_bytes() <= kShareBytes;
-    REQUIRE(rescuer.rescue(kShareBytes) == Status::kOk);
+    REQUIRE(rescuer.rescue(kShareBytes, UINT64_MAX) == Status::kOk);
     CHECK(rescuer.unswept_bytes() == kBytes - std::min(kBytes, rescuer.rescued_bytes()));
     CHECK(rescuer.sweeping() != last);
     if (!last) CHECK(rescuer.rescued_bytes() >= before + kShareBytes);

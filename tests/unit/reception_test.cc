@@ -78,7 +78,8 @@ TEST_CASE("who waits for room is told when there is more, though nothing else is
   PersisterFigures figures{};
   figures.dirty_bytes_max = 0;
   alone.reception.publish(figures);
-  auto waiting = std::async(std::launch::async, [&] { return alone.reception.wait_for_room(); });
+  auto waiting = std::async(std::launch::async,
+                            [&] { return alone.reception.wait_for_room(Change::kPut, 0); });
   CHECK(waiting.wait_for(std::chrono::milliseconds(50)) == std::future_status::timeout);
   figures.dirty_bytes_max = 1;
   alone.reception.publish(figures);
