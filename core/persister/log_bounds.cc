@@ -23,9 +23,11 @@ uint64_t live_log_bytes(const Totals& totals) noexcept {
 uint64_t LogBounds::clean_through(std::span<const SegmentFile> segments,
                                   const LogLoad& load) const noexcept {
   if (segments.empty()) return 0;
-  if (disk_asks(load)) return segments.front().id;
+  const bool disk_asks = put_bytes_max(load) < load.dirty_bytes + 2 * load.epoch_bytes;
+  if (disk_asks && has_garbage(load)) return segments.front().id;
   const uint64_t bytes_max = log_bytes_max(load.live_bytes);
-  const bool all_fits = load.used_bytes + load.live_bytes <= bytes_max;
+  const bool all_fits =
+      load.used_bytes + load.live_bytes <= bytes_max && load.live_bytes <= load.room_bytes;
   const bool many =
       segments.size() > kSegmentsMax + 4 * load.live_bytes / segment_bytes(load.live_bytes);
   if (epochs_are_large(load) && all_fits && !many) {
@@ -43,21 +45,17 @@ uint64_t LogBounds::clean_through(std::span<const SegmentFile> segments,
   const uint64_t taken_bytes = load.used_bytes + load.dirty_bytes;
   // What users write meanwhile has the other half. Too late for that: nothing is to be saved.
   const uint64_t half_bytes = taken_bytes < bytes_max ? (bytes_max - taken_bytes) / 2 : UINT64_MAX;
+  const uint64_t disk_bytes = load.room_bytes - std::min(load.room_bytes, load.dirty_bytes);
   uint64_t through_bytes = segments[0].bytes;
   size_t last = 0;
   for (; last + 2 < segments.size(); last++) {
     const uint64_t next_bytes = through_bytes + segments[last + 1].bytes;
     const bool little = load.used_bytes - std::min(load.used_bytes, through_bytes) <= little_bytes;
     if (many ? last > segments.size() / 2 : little || next_bytes > half_bytes) break;
+    if (next_bytes > disk_bytes) break;
     through_bytes = next_bytes;
   }
   return segments[last].id;
-}
-
-bool LogBounds::disk_asks(const LogLoad& load) const noexcept {
-  const uint64_t wanted_bytes = load.dirty_bytes + 2 * load.epoch_bytes;
-  const uint64_t few_bytes = load.live_bytes / 4 + shape_.slack_bytes / 64;
-  return put_bytes_max(load) < wanted_bytes && load.used_bytes > load.live_bytes + few_bytes;
 }
 
 uint64_t LogBounds::share_bytes(const LogLoad& load) const noexcept {

@@ -34,7 +34,8 @@ struct LogLoad {
 // to their end together, room and cleaning. Then what is dirty has to be limited as well.
 //
 // A disk may have less room than that. Before it is full the oldest segment is cleaned, and the
-// next, as long as enough of the log is garbage; room for that is kept.
+// next, as long as enough of the log is garbage; room for that is kept. More at once is cleaned
+// only where there is room for all of it: what was begun in vain would take that of the next.
 class LogBounds {
  public:
   explicit LogBounds(const LogShape& shape) noexcept : shape_(shape) {}
@@ -42,6 +43,10 @@ class LogBounds {
   // The newest of `segments`, those of use, oldest first, that is to be cleaned from now on; 0:
   // none. The last of them: all, and what is written from now on goes to another one.
   uint64_t clean_through(std::span<const SegmentFile> segments, const LogLoad& load) const noexcept;
+  // To clean the oldest segments gains more than a little, if the disk wants for room.
+  bool has_garbage(const LogLoad& load) const noexcept {
+    return load.used_bytes > load.live_bytes + load.live_bytes / 4 + shape_.slack_bytes / 64;
+  }
   // How much of cleaning the open epoch takes along; UINT64_MAX: all.
   uint64_t share_bytes(const LogLoad& load) const noexcept;
   // With it, the open epoch has no room.
@@ -74,8 +79,6 @@ class LogBounds {
   uint64_t log_bytes_max(uint64_t live_bytes) const noexcept {
     return 2 * live_bytes + shape_.slack_bytes - shape_.slack_bytes / 8;
   }
-  // The disk is about to be full, and cleaning gains more than a little.
-  bool disk_asks(const LogLoad& load) const noexcept;
   // For what users write until cleaning has come to its end.
   uint64_t room_bytes(const LogLoad& load) const noexcept;
 

@@ -135,19 +135,8 @@ bool Persister::step_snapshot() noexcept {
 
 bool Persister::step_compact() noexcept {
   switch (compact_stage_) {
-    case CompactStage::kNone: {
-      const auto wanted = reception_.compaction_wanted();
-      if (wanted.number == 0) return false;
-      compaction_ = wanted.number;
-      log_.look_for_room();
-      if (!wanted.all) {
-        clean_if_due();
-      } else if (!log_.live_segments().empty()) {
-        clean(log_.live_segments().back().id);
-      }
-      compact_stage_ = CompactStage::kClean;
-      return true;
-    }
+    case CompactStage::kNone:
+      return begin_compaction();
     case CompactStage::kClean:
       if (rescuer_.cleaning()) return false;
       if (sync_log(true) != Status::kOk) return true;
@@ -156,11 +145,33 @@ bool Persister::step_compact() noexcept {
       return true;
     case CompactStage::kUnlink:
       if (log_.has_errand()) return false;  // it unlinks, until nothing is left
-      compact_stage_ = CompactStage::kNone;
-      reception_.compaction_done(compaction_, log_.unlink_error());
+      end_compaction(log_.unlink_error());
       return true;
   }
   return false;
+}
+
+bool Persister::begin_compaction() noexcept {
+  const Reception::Compaction wanted = reception_.compaction_wanted();
+  if (wanted.number == 0) return false;
+  compaction_ = wanted.number;
+  log_.look_for_room();
+  const LogLoad load = log_load();
+  if (!wanted.all) {
+    if (may_clean() && bounds_.has_garbage(load)) clean(log_.segments_in_use().front().id);
+  } else if (load.live_bytes > load.room_bytes) {
+    end_compaction(fail(Status::kSpace, "the disk has no room to write all of the log anew"));
+    return true;
+  } else if (!log_.live_segments().empty()) {
+    clean(log_.live_segments().back().id);
+  }
+  compact_stage_ = CompactStage::kClean;
+  return true;
+}
+
+void Persister::end_compaction(Status status) noexcept {
+  compact_stage_ = CompactStage::kNone;
+  reception_.compaction_done(compaction_, status);
 }
 
 bool Persister::step_clean() noexcept {
@@ -170,9 +181,7 @@ bool Persister::step_clean() noexcept {
 }
 
 void Persister::clean_if_due() noexcept {
-  if (rescuer_.cleaning() || compact_stage_ != CompactStage::kNone) return;
-  if (environment_.clock.now_us() < no_cleaning_until_us_) return;
-  clean(bounds_.clean_through(log_.segments_in_use(), log_load()));
+  if (may_clean()) clean(bounds_.clean_through(log_.segments_in_use(), log_load()));
 }
 
 // What stands in the segments up to this one is to be written again, into a later one; 0: nothing.
@@ -202,9 +211,7 @@ void Persister::rescue() noexcept {
 void Persister::stop_cleaning(Status status) noexcept {
   rescuer_.lose(0);
   no_cleaning_until_us_ = environment_.clock.now_us() + kNoRoomPauseUs;
-  if (compact_stage_ == CompactStage::kNone) return;
-  compact_stage_ = CompactStage::kNone;
-  reception_.compaction_done(compaction_, status);
+  if (compact_stage_ != CompactStage::kNone) end_compaction(status);
 }
 
 // ---- What they do.
@@ -338,6 +345,11 @@ LogLoad Persister::log_load() const noexcept {
           .room_bytes = room_bytes == UINT64_MAX
                             ? UINT64_MAX
                             : room_bytes - std::min(room_bytes, LogWriter::kReserveBytes)};
+}
+
+bool Persister::may_clean() const noexcept {
+  return !rescuer_.cleaning() && compact_stage_ == CompactStage::kNone &&
+         environment_.clock.now_us() >= no_cleaning_until_us_;
 }
 
 bool Persister::sync_is_due(uint64_t now) const noexcept {

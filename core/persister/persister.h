@@ -71,6 +71,8 @@ class Persister {
   bool step_snapshot() noexcept;
   bool step_compact() noexcept;
   bool step_clean() noexcept;
+  bool begin_compaction() noexcept;
+  void end_compaction(Status status) noexcept;
 
   Status write_epoch() noexcept;
   Status sync_log(bool waits) noexcept;
@@ -86,6 +88,7 @@ class Persister {
 
   LogLoad log_load() const noexcept;
   bool log_is_full() const noexcept { return bounds_.is_full(log_load()); }
+  bool may_clean() const noexcept;
   bool sync_is_due(uint64_t now) const noexcept;
   bool writing_is_held() const noexcept;
   bool something_changed() const noexcept { return epochs_.newest_change() == epochs_.open(); }

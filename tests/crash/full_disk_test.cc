@@ -246,8 +246,10 @@ TEST_CASE("what cannot be compacted for want of room stays as it is, and is no f
   Model model;
   const uint32_t put_count = fill(subject, &model, 50'000);
   REQUIRE(put_count > 100);
+  const uint64_t disk_bytes = files.disk().live_bytes();
   REQUIRE(subject.apply({Verb::kCompact}) == Status::kSpace);
   REQUIRE_FALSE(subject.marks().failing);
+  REQUIRE(files.disk().live_bytes() == disk_bytes);  // nor does it take what others may need
   for (int steps = 0; subject.step(false); ++steps) REQUIRE(steps < 100);
   REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
   const Operation gone{Verb::kDelete, 100};
@@ -302,6 +304,39 @@ TEST_CASE("when others took the room, no more is accepted than had been") {
   REQUIRE(subject.apply(kSmall) == Status::kOk);
   REQUIRE(subject.close() == Status::kOk);
   require_reopens(subject, {{key_of(kOld), value_of(kOld)}, {key_of(kSmall), value_of(kSmall)}});
+}
+
+TEST_CASE("cleaning that others left no room for is given up, and tried again later") {
+  SimFileSystem files;
+  files.set_capacity(30 * kMiB);
+  Subject subject(files, kStorePath, {.segment_bytes_min = 4 * kMiB, .slack_bytes = 64 * kMiB});
+  REQUIRE(subject.open() == Status::kOk);
+  Model model;
+  for (uint32_t key = 0; key < 150; ++key) {
+    const Operation put{Verb::kPut, key, 100'000, key};
+    REQUIRE(subject.apply(put) == Status::kOk);
+    model[key_of(put)] = value_of(put);
+  }
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+  files.set_capacity(files.disk().live_bytes() + kMiB / 2);
+  for (uint32_t key = 0; key < 150; key += 2) {
+    const Operation gone{Verb::kDelete, key};
+    REQUIRE(subject.apply(gone) == Status::kOk);
+    model.erase(key_of(gone));
+  }
+  REQUIRE(subject.apply({Verb::kSync}) == Status::kOk);
+  for (int tries = 0; tries < 5; ++tries) {
+    REQUIRE(subject.apply(kSmall) == Status::kSpace);
+    for (int steps = 0; subject.step(false); ++steps) REQUIRE(steps < 100);
+    REQUIRE_FALSE(subject.marks().failing);
+    subject.pass(200'000);
+  }
+  files.set_capacity(30 * kMiB);
+  const Operation large{Verb::kPut, 1, 9'000'000, 1};  // takes what cleaning gains
+  REQUIRE(subject.apply(large) == Status::kOk);
+  model[key_of(large)] = value_of(large);
+  REQUIRE(subject.close() == Status::kOk);
+  require_reopens(subject, model);
 }
 
 TEST_CASE("the room that deletes make is there for the next put") {

@@ -283,6 +283,17 @@ TEST_CASE(
   CHECK(bounds.clean_through(segments, on_disk(127, 1, 16, 0)) == 11);
   // A quarter, and a little.
   CHECK(bounds.clean_through(segments, on_disk(126, 1, 16, 0)) == 0);
+  // All of it only where all fits, and of the oldest what fits; one in any case.
+  CHECK(bounds.clean_through(segments, on_disk(126, 31, 16, 100 + 9)) == 12);
+  CHECK(bounds.clean_through(segments, on_disk(126, 31, 16, 99)) == 0);
+  const std::vector<SegmentFile> many{
+      {11, 40 * kMiB, 1}, {12, 40 * kMiB, 1}, {13, 40 * kMiB, 1}, {14, 100 * kMiB, 1}};
+  LogLoad full = load(220, 40, 8, 40);
+  CHECK(bounds.clean_through(many, full) == 12);
+  full.room_bytes = 120 * kMiB;
+  CHECK(bounds.clean_through(many, full) == 12);
+  full.room_bytes--;
+  CHECK(bounds.clean_through(many, full) == 11);
   // Also if it is the only one.
   CHECK(bounds.clean_through(std::vector<SegmentFile>{{11, 127 * kMiB, 1}},
                              on_disk(127, 1, 100, 0)) == 11);
