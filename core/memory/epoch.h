@@ -78,8 +78,8 @@ struct DirtyChunk {
 };
 using DirtyChunks = List<DirtyChunk, &DirtyChunk::links>;
 
-// What dirty_bytes counts for one record.
-inline constexpr int64_t kRecordOverheadBytes = 24;
+// What dirty_bytes counts for one record beyond key and value: no less than it takes in the log.
+inline constexpr int64_t kRecordOverheadBytes = 31;
 uint64_t dirty_bytes_of(const Collection& collection, uintptr_t word) noexcept;
 inline uint64_t dirty_bytes_of_drop(const Collection& collection) noexcept {
   return kRecordOverheadBytes + collection.key().size();

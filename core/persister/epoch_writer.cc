@@ -6,6 +6,8 @@
 namespace dskvs {
 namespace {
 
+static_assert(kRecordOverheadBytes == kFrameHeaderBytes + 7, "a frame ends with up to 7 bytes");
+
 constexpr uint32_t kEmptyPartsAtOnce = 32;
 
 // The entry of a record that comes up soon.

@@ -197,8 +197,7 @@ void Persister::clean(uint64_t through_segment) noexcept {
 
 void Persister::rescue() noexcept {
   const LogLoad load = log_load();
-  const uint64_t room_bytes = load.room_bytes - std::min(load.room_bytes, load.dirty_bytes);
-  const Status status = rescuer_.rescue(bounds_.share_bytes(load), room_bytes);
+  const Status status = rescuer_.rescue(bounds_.share_bytes(load), load.room_bytes);
   if (status == Status::kSpace) {
     stop_cleaning(status);
   } else if (status != Status::kOk) {

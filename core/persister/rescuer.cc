@@ -17,15 +17,14 @@ void Rescuer::clean(uint64_t through_segment, uint64_t bytes, uint64_t last_segm
   tally_.begin(through_segment + 1, last_segment);
 }
 
-Status Rescuer::rescue(uint64_t share_bytes, uint64_t room_bytes) noexcept {
+Status Rescuer::rescue(uint64_t share_bytes, uint64_t dirty_bytes_max) noexcept {
   const bool all = share_bytes >= unswept_bytes_;
   const uint64_t before_bytes = rescued_bytes_;
-  const uint64_t bytes_max = room_bytes + std::min(before_bytes, UINT64_MAX - room_bytes);
   const uint64_t seen_before_bytes = seen_bytes_;
   for (uint64_t parts = 0; sweep_.active(); ++parts) {
     const bool looks_on = parts < parts_min_ || seen_bytes_ - seen_before_bytes < share_bytes;
     if (!all && (!looks_on || rescued_bytes_ - before_bytes >= share_bytes)) break;
-    if (Status status = rescue_part(bytes_max); status != Status::kOk) return status;
+    if (Status status = rescue_part(dirty_bytes_max); status != Status::kOk) return status;
     if (sweep_.active()) continue;
     tally_.finish();
     epochs_.touch();
@@ -63,7 +62,7 @@ Status Rescuer::rescue_lost() noexcept {
   return rescue(UINT64_MAX, UINT64_MAX);
 }
 
-Status Rescuer::rescue_part(uint64_t rescued_bytes_max) noexcept {
+Status Rescuer::rescue_part(uint64_t dirty_bytes_max) noexcept {
   seen_bytes_ += part_look_bytes_;
   return sweep_.advance(catalog_, [&](Collection& collection, Entry* entry) {
     seen_bytes_ += kEntryLookBytes;
@@ -72,7 +71,7 @@ Status Rescuer::rescue_part(uint64_t rescued_bytes_max) noexcept {
     const uint64_t bytes = dirty_bytes_of(collection, reinterpret_cast<uintptr_t>(entry));
     tally_.count(home, bytes);
     if (home > clean_through_ && home < lost_from_) return Status::kOk;
-    if (bytes > rescued_bytes_max - rescued_bytes_) {
+    if (epochs_.dirty_bytes() + bytes > dirty_bytes_max) {
       return fail(Status::kSpace, "the disk has no room to clean the log");
     }
     rescued_bytes_ += bytes;

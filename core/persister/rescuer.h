@@ -39,9 +39,9 @@ class Rescuer {
   bool cleaning() const noexcept { return clean_through_ != 0; }
   // Sweeps on until about so much more has joined the open epoch, or as much has been looked at for
   // nothing as takes the same time. The end of the sweep is a change of the open epoch. kMemory;
-  // kSpace: the next entry to join would have made it more than `room_bytes`. Where it failed it
-  // goes on.
-  Status rescue(uint64_t share_bytes, uint64_t room_bytes) noexcept;
+  // kSpace: with the next entry more than `dirty_bytes_max` would be dirty, users' changes
+  // included. Where it failed it goes on.
+  Status rescue(uint64_t share_bytes, uint64_t dirty_bytes_max) noexcept;
   // What the sweep may still come across, at most. REQUIRES: sweeping().
   uint64_t unswept_bytes() const noexcept { return unswept_bytes_; }
   // What has to be written again, at most, until cleaning has gained half as much room: of
@@ -71,7 +71,7 @@ class Rescuer {
  private:
   static constexpr uint64_t kNoSegment = UINT64_MAX;  // behind all segments
 
-  Status rescue_part(uint64_t rescued_bytes_max) noexcept;
+  Status rescue_part(uint64_t dirty_bytes_max) noexcept;
 
   Catalog& catalog_;
   Epochs& epochs_;
