@@ -426,7 +426,7 @@ TEST_CASE("the first change of a session finds the persister that is to make roo
 
 TEST_CASE("on a small disk nothing fails and nothing is lost, whatever is done") {
   std::mt19937_64 seeds(announce_seed("full_disk_test"));
-  const uint64_t runs = rounds("DSKVS_FULL_DISK_RUNS", 60);
+  const uint64_t runs = rounds("DSKVS_FULL_DISK_RUNS", 30);
   for (uint64_t run = 0; run < runs; ++run) live_on_a_small_disk(seeds());
 }
 

@@ -20,7 +20,8 @@ namespace {
 constexpr uint64_t kScriptsMax = 16'000;
 
 // Scripts that catch what few do are tried before the search begins.
-constexpr uint64_t kKnown[] = {1144, 748, 432, 172, 70, 23, 15, 14, 12295118623496093959u};
+constexpr uint64_t kKnown[] = {
+    1144, 748, 432, 70, 15, 14, 7936048091064160930u, 6823379542209268899u};
 
 uint64_t nth_script(uint64_t seed, uint64_t known, uint64_t n) {
   return n < known ? kKnown[n] : seed + n - known;
