@@ -131,7 +131,8 @@ class Reception {
            epochs_.dirty_bytes() < dirty_bytes_max_.load(std::memory_order_relaxed);
   }
   uint64_t left_bytes(Change change) const noexcept {
-    return room_bytes(change) - std::min(room_bytes(change), epochs_.dirty_bytes());
+    const uint64_t room = room_bytes(change);
+    return room - std::min(room, epochs_.dirty_bytes());
   }
   bool disk_has_room(Change change, uint64_t bytes) const noexcept {
     return bytes <= left_bytes(change);
