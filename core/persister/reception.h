@@ -11,8 +11,9 @@
 //
 // Room. The limits of what may be dirty, the store's and the disk's, are read without the lock: an
 // old one lets a put through, or sends it to wait, where it is asked again under the lock, which
-// publish() holds to change the store's. The disk's falls before what took it is dirty no more.
-// What it has no room for waits only until the persister has cleaned what asks for it, and looked
+// publish() holds to change the store's. The disk's falls before what took it is dirty no more; no
+// ordering makes others see it so, and what slips through has the room that LogWriter spares. What
+// the disk has no room for waits only until the persister has cleaned what asks for it, and looked
 // again.
 //
 // Where the persister has no thread of its own, those who wait move it.

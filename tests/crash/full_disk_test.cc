@@ -233,9 +233,7 @@ TEST_CASE("what a sync releases is room again") {
     if (round % 3 == 0) subject.step();
   }
   REQUIRE(subject.close() == Status::kOk);
-  REQUIRE(subject.open() == Status::kOk);
-  REQUIRE(subject.contents() == model);
-  REQUIRE(subject.close() == Status::kOk);
+  require_reopens(subject, model);
 }
 
 TEST_CASE("what cannot be compacted for want of room stays as it is, and is no failure") {
